@@ -1,0 +1,81 @@
+/**
+ * The little that Lockstep itself needs of a SQLite library. Two libraries in one process do not
+ * see each other's POSIX locks, so whatever Lockstep opens on a copy is opened by the library that
+ * the application uses: the drop-in hands over its driver's name, a worker thread loads it by name.
+ */
+import { createRequire } from "node:module";
+
+export type Row = Record<string, unknown>;
+
+export interface Connection {
+  exec(sql: string): void;
+  /** Runs one statement and returns its rows as objects; integers as numbers. */
+  all(sql: string, ...parameters: (string | number | null)[]): Row[];
+  close(): void;
+}
+
+export interface OpenOptions {
+  readonly readOnly?: boolean;
+  /** How long SQLite waits for a lock, in milliseconds. Default 0. */
+  readonly timeout?: number;
+}
+
+export interface Driver {
+  readonly name: DriverName;
+  open(path: string, options?: OpenOptions): Connection;
+}
+
+export type DriverName = "node:sqlite" | "better-sqlite3";
+
+export function loadDriver(name: DriverName): Driver {
+  return name === "node:sqlite" ? nodeDriver() : betterDriver();
+}
+
+function nodeDriver(): Driver {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  return {
+    name: "node:sqlite",
+    open(path, { readOnly = false, timeout = 0 } = {}) {
+      const db = new DatabaseSync(path, { readOnly, timeout });
+      return {
+        exec: (sql) => db.exec(sql),
+        all: (sql, ...parameters) => db.prepare(sql).all(...parameters) as Row[],
+        close: () => db.close(),
+      };
+    },
+  };
+}
+
+function betterDriver(): Driver {
+  const Database = createRequire(import.meta.url)("better-sqlite3") as BetterConstructor;
+  return {
+    name: "better-sqlite3",
+    open(path, { readOnly = false, timeout = 0 } = {}) {
+      const db = new Database(path, { readonly: readOnly, timeout });
+      return {
+        exec: (sql) => void db.exec(sql),
+        all(sql, ...parameters) {
+          const statement = db.prepare(sql);
+          if (statement.reader) return statement.all(...parameters);
+          statement.run(...parameters);
+          return [];
+        },
+        close: () => void db.close(),
+      };
+    },
+  };
+}
+
+/** The part of better-sqlite3 that is used above; its types are not ours to import. */
+type BetterConstructor = new (
+  path: string,
+  options: { readonly: boolean; timeout: number },
+) => {
+  exec(sql: string): unknown;
+  prepare(sql: string): {
+    reader: boolean;
+    all(...parameters: unknown[]): Row[];
+    run(...parameters: unknown[]): unknown;
+  };
+  close(): unknown;
+};
