@@ -1,0 +1,127 @@
+/**
+ * Every cell that threads share, by name, and the order of stores and loads that makes it safe.
+ * The only file that calls Atomics.
+ *
+ * The committing thread (one) and the mirror workers (one a replica) share an Int32Array of cells
+ * and the ring's bytes. Offsets into the ring are u32 counters that wrap; the difference of two is
+ * what counts.
+ *
+ *   HEAD       stored by the committing thread AFTER the bytes before it are in the ring
+ *   WORK       counted up by the committing thread after HEAD was stored or a command was posted
+ *   BELL       counted up by a worker after its TAIL or STATE was stored or a message was posted
+ *   TAIL(i)    stored by worker i; passes a transaction's end only AFTER that is synced on replica i
+ *   STATE(i)   stored by worker i, see `states`; FAILED only AFTER the error was posted
+ *
+ * Whoever waits reads the counter FIRST, then looks whether there is something to do, then waits
+ * for the counter to differ from what it read: a store in between ends the wait at once.
+ */
+export const states = {
+  /** Not yet attached: looking, copying, catching up. */
+  STARTING: 0,
+  /** Mirrors what comes through the ring. */
+  ATTACHED: 1,
+  /** Has posted its error and writes no more. */
+  FAILED: 2,
+  /** Has let go of the replica. */
+  CLOSED: 3,
+} as const;
+export type State = (typeof states)[keyof typeof states];
+
+const HEAD = 0;
+const WORK = 1;
+const BELL = 2;
+const PER_REPLICA = 4;
+const TAIL = 0;
+const STATE = 1;
+const CELLS_PER_REPLICA = 2;
+
+/** The shared memory of one hub; structured-cloneable, so that a worker can be given it. */
+export interface SharedMemory {
+  readonly cells: Int32Array<SharedArrayBuffer>;
+  readonly ring: Uint8Array<SharedArrayBuffer>;
+}
+
+export function allocate(replicas: number, ringBytes: number): SharedMemory {
+  const cells = PER_REPLICA + replicas * CELLS_PER_REPLICA;
+  return {
+    cells: new Int32Array(new SharedArrayBuffer(cells * 4)),
+    ring: new Uint8Array(new SharedArrayBuffer(ringBytes)),
+  };
+}
+
+/** The cells by name. Both sides make one over the same memory. */
+export class Slots {
+  readonly #cells: Int32Array<SharedArrayBuffer>;
+
+  constructor(memory: SharedMemory) {
+    this.#cells = memory.cells;
+  }
+
+  head(): number {
+    return Atomics.load(this.#cells, HEAD) >>> 0;
+  }
+
+  tail(replica: number): number {
+    return Atomics.load(this.#cells, at(replica, TAIL)) >>> 0;
+  }
+
+  state(replica: number): State {
+    return Atomics.load(this.#cells, at(replica, STATE)) as State;
+  }
+
+  // The committing thread's side.
+
+  /** Publishes the ring up to `head` and wakes the workers. */
+  publish(head: number): void {
+    Atomics.store(this.#cells, HEAD, head | 0);
+    this.wakeWorkers();
+  }
+
+  wakeWorkers(): void {
+    Atomics.add(this.#cells, WORK, 1);
+    Atomics.notify(this.#cells, WORK);
+  }
+
+  /** The counter to read before looking, and to hand to `waitForBell`. */
+  bell(): number {
+    return Atomics.load(this.#cells, BELL);
+  }
+
+  /** Blocks until a worker rings after `seen` was read, at most `milliseconds`. */
+  waitForBell(seen: number, milliseconds: number): void {
+    Atomics.wait(this.#cells, BELL, seen, milliseconds);
+  }
+
+  // A worker's side.
+
+  /** Says how far replica `replica` holds the ring's content, and wakes the committing thread. */
+  confirm(replica: number, tail: number): void {
+    Atomics.store(this.#cells, at(replica, TAIL), tail | 0);
+    this.ring();
+  }
+
+  setState(replica: number, state: State): void {
+    Atomics.store(this.#cells, at(replica, STATE), state);
+    this.ring();
+  }
+
+  /** Wakes the committing thread, for instance after a message was posted. */
+  ring(): void {
+    Atomics.add(this.#cells, BELL, 1);
+    Atomics.notify(this.#cells, BELL);
+  }
+
+  /** The counter to read before looking, and to hand to `waitForWork`. */
+  work(): number {
+    return Atomics.load(this.#cells, WORK);
+  }
+
+  /** Blocks until there is work after `seen` was read. */
+  waitForWork(seen: number): void {
+    Atomics.wait(this.#cells, WORK, seen);
+  }
+}
+
+function at(replica: number, cell: number): number {
+  return PER_REPLICA + replica * CELLS_PER_REPLICA + cell;
+}

@@ -1,0 +1,140 @@
+/**
+ * Look at one copy: what is there, which position it holds, and how we know.
+ *
+ * Reads the file's stat, its `-wal` and its sidecar; opens no database, takes no lock, changes
+ * nothing, so it may look at a copy that is in use.
+ */
+import fs from "node:fs";
+import type { Commit } from "../wal/chain.ts";
+import { type Salts, sameSalts, type WalHeader } from "../wal/format.ts";
+import { scanLog } from "../wal/scan.ts";
+import { type Fingerprint, readFingerprint, sameFingerprint } from "./fingerprint.ts";
+import { type Position, samePosition } from "./position.ts";
+import type { SidecarState } from "./sidecar.ts";
+
+export interface Copy {
+  readonly path: string;
+  /** "missing": no file or an empty one. */
+  readonly file: "missing" | "present";
+  readonly bytes: number;
+  /** The log, if it holds a committed transaction. */
+  readonly log: { readonly header: WalHeader; readonly commits: readonly Commit[] } | null;
+  readonly state: SidecarState | null;
+  readonly history: readonly Position[];
+  /** What the copy holds, if that is proven; else null. */
+  readonly position: Position | null;
+  /** The content under the first frame of `log`, if proven. */
+  readonly base: Position | null;
+  /** How the position is known, or why it is not: a clause for messages. */
+  readonly because: string;
+}
+
+export function describeCopy(
+  path: string,
+  sidecar: { readonly state: SidecarState; readonly history: readonly Position[] } | null,
+): Copy {
+  const file = readFingerprint(path);
+  const present = file !== null && file.size !== "0";
+  const scan = present ? scanLog(walPath(path)) : null;
+  const log = scan && scan.commits.length > 0 ? scan : null;
+  const state = sidecar?.state ?? null;
+  const proof: Proof =
+    present && state ? prove(state, file, log) : unproven("it has no record of its lineage");
+  return {
+    path,
+    file: present ? "present" : "missing",
+    bytes: present ? Number(file.size) : 0,
+    log,
+    state,
+    history: sidecar?.history ?? [],
+    ...proof,
+  };
+}
+
+export function walPath(path: string): string {
+  return `${path}-wal`;
+}
+
+/** The commit that ends at `frame` of the copy's log, if there is one. */
+export function commitAt(copy: Copy, frame: number): Commit | null {
+  return copy.log?.commits.find((commit) => commit.frame === frame) ?? null;
+}
+
+/** Follow symbolic links, so that one file has one name; a missing file keeps its own. */
+export function realPath(path: string): string {
+  try {
+    return fs.realpathSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return path;
+    throw error;
+  }
+}
+
+// --- internal ---
+
+interface Proof {
+  readonly position: Position | null;
+  readonly base: Position | null;
+  readonly because: string;
+}
+
+function unproven(because: string): Proof {
+  return { position: null, base: null, because };
+}
+
+/**
+ * What a copy holds, in order:
+ * (1) a log of the generation on record: its last commit. The file beneath may have changed only
+ *     by a checkpoint of ours; else a log was left beside a file that was replaced.
+ * (2) a log of another generation beside a file unchanged since it was folded: everything since
+ *     stands in that log.
+ * (3) no log, and a file unchanged since it was folded.
+ */
+function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof {
+  const { generation, folded } = state;
+  const unchanged = folded !== null && sameFingerprint(folded.file, file);
+  if (!log) {
+    if (!folded) return unproven("its record names no position");
+    if (!unchanged) return unproven("its file was written since Lockstep last closed it");
+    return { position: folded.position, base: null, because: "unchanged since it was closed" };
+  }
+  const last = log.commits[log.commits.length - 1] as Commit;
+  const position: Position = {
+    timeline: state.timeline,
+    salt1: log.header.salt1,
+    salt2: log.header.salt2,
+    frame: last.frame,
+    sum1: last.sum1,
+    sum2: last.sum2,
+  };
+  if (generation && sameSalts(generation, log.header)) {
+    if (!unchanged && !state.folding) {
+      return unproven("its file was written by another program beneath the log");
+    }
+    if (folded && lost(folded.position, position, log)) {
+      return unproven("its log has lost frames that its file already holds");
+    }
+    return { position, base: generation.base, because: "its log" };
+  }
+  if (unchanged && follows(folded.position, log.header, generation)) {
+    return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
+  }
+  return unproven("its log was begun by another program");
+}
+
+/** Does the file hold frames of this generation that the log no longer shows? */
+function lost(folded: Position, position: Position, log: NonNullable<Copy["log"]>): boolean {
+  if (!sameSalts(folded, position)) return false;
+  const there = log.commits.find((commit) => commit.frame === folded.frame);
+  return !there || !samePosition(folded, { ...folded, sum1: there.sum1, sum2: there.sum2 });
+}
+
+/**
+ * Could this log be the next one after the folded position? SQLite counts restarts of a log file in
+ * its header and raises the first salt by one; a file made anew starts at 0 with fresh salts.
+ */
+function follows(folded: Position, header: WalHeader, generation: Salts | null): boolean {
+  if (header.checkpoint === 0) return true;
+  const before = generation ?? folded;
+  return header.salt1 === ((before.salt1 + 1) & 0xffffffff) >>> 0;
+}

@@ -1,0 +1,45 @@
+/**
+ * Has a database file been written since we last knew what is in it?  One stat, no open: closing
+ * any descriptor of a database file would drop the locks this process holds on it.
+ *
+ * A modification time alone is too coarse: two writes within one tick of the kernel's clock share
+ * it. So after each checkpoint the file's mtime is set to a moment that no later write can get by
+ * itself, a second and some random microseconds ago, and that value is recorded.
+ */
+import { randomInt } from "node:crypto";
+import fs from "node:fs";
+
+export interface Fingerprint {
+  readonly size: string;
+  readonly mtimeNs: string;
+  readonly inode: string;
+}
+
+/** The file's fingerprint, or null if there is no file. */
+export function readFingerprint(path: string): Fingerprint | null {
+  const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (!stat) return null;
+  return {
+    size: String(stat.size),
+    mtimeNs: String(stat.mtimeNs),
+    inode: String(stat.ino),
+  };
+}
+
+/** Marks the file's mtime as ours and returns the fingerprint. */
+export function stampFingerprint(path: string): Fingerprint {
+  const seconds = Date.now() / 1000 - 1 - randomInt(1_000_000) / 1e6;
+  try {
+    fs.utimesSync(path, seconds, seconds);
+  } catch (error) {
+    // A file system or owner that forbids it costs us the fine distinction, nothing else.
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+  }
+  const fingerprint = readFingerprint(path);
+  if (!fingerprint) throw new Error(`${path} vanished while it was being stamped`);
+  return fingerprint;
+}
+
+export function sameFingerprint(a: Fingerprint, b: Fingerprint): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.inode === b.inode;
+}

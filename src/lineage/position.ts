@@ -1,0 +1,34 @@
+/**
+ * A position: which content a copy holds, provable in O(1).
+ *
+ * It names the generation of the log (its salts), the last committed frame in it and the log's
+ * cumulative checksum there. Two copies on one lineage with equal positions hold equal content.
+ * Frame 0 is the start of a lineage: content that was proven equal page by page, before any log.
+ */
+import { randomInt } from "node:crypto";
+import { type Salts, type Sums, sameSalts, sameSums } from "../wal/format.ts";
+
+export interface Position extends Salts, Sums {
+  /** Raised by each promotion of a replica. Not part of the content's identity. */
+  readonly timeline: number;
+  /** Frames committed in this generation. */
+  readonly frame: number;
+}
+
+/** A position of its own, for content that no log leads to. */
+export function originPosition(timeline: number): Position {
+  const word = (): number => randomInt(1, 0xffffffff);
+  return { timeline, salt1: word(), salt2: word(), frame: 0, sum1: 0, sum2: 0 };
+}
+
+/** Do the two name the same content? */
+export function samePosition(a: Position, b: Position): boolean {
+  return sameSalts(a, b) && a.frame === b.frame && sameSums(a, b);
+}
+
+const hex = (word: number): string => word.toString(16).padStart(8, "0");
+
+/** `timeline/generation/frame/checksum`, the form of messages and `--json`. */
+export function formatPosition(p: Position): string {
+  return `${p.timeline}/${hex(p.salt1)}${hex(p.salt2)}/${p.frame}/${hex(p.sum1)}${hex(p.sum2)}`;
+}

@@ -1,0 +1,296 @@
+/**
+ * `<file>-lockstep`, a small SQLite database beside each copy: who this copy is and what it holds.
+ *
+ *   state(key, value)    one JSON value a key, the fields of `SidecarState` and `owner`
+ *   history(…)           positions this copy's content has passed through, oldest first
+ *   event(at, what, detail)   for people: attached, copied, restored, promoted, failed, …
+ *
+ * It is opened in exclusive locking mode for as long as the copy is in use. That lock is what keeps
+ * two primaries from one replica; the operating system frees it when the process dies. Others read
+ * it with `readSidecar`, which takes no lock and may see a moment ago.
+ *
+ * Every update is one transaction and durable when it returns (synchronous=EXTRA).
+ */
+import { randomUUID } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import { pathToFileURL } from "node:url";
+import { threadId } from "node:worker_threads";
+import type { Connection, Driver } from "../driver.ts";
+import { codes, LockstepError } from "../errors.ts";
+import type { Salts } from "../wal/format.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import type { Position } from "./position.ts";
+
+export const SIDECAR_FORMAT = 1;
+/** How many positions the history keeps: one a generation, some more a start. */
+const HISTORY_MAX = 20_000;
+const EVENTS_MAX = 10_000;
+
+export type Role = "primary" | "replica";
+
+export interface SidecarState {
+  readonly format: number;
+  /** The same on every copy of one database; null until the copy belongs to one. */
+  readonly databaseId: string | null;
+  readonly copyId: string;
+  readonly role: Role;
+  readonly timeline: number;
+  /** The log's present generation, and the content of the file on which its first frame stands. */
+  readonly generation: (Salts & { readonly base: Position }) | null;
+  /** What the file alone holds, and the fingerprint it had when that was true. */
+  readonly folded: { readonly position: Position; readonly file: Fingerprint } | null;
+  /** A checkpoint of our own may be under way: the file may differ from `folded`. */
+  readonly folding: boolean;
+  /** A re-synchronisation that was begun: the log under these salts leads to this position. */
+  readonly resync: (Salts & { readonly to: Position }) | null;
+}
+
+export interface Owner {
+  readonly pid: number;
+  readonly host: string;
+  readonly thread: number;
+  readonly since: string;
+}
+
+export interface SidecarEvent {
+  readonly at: string;
+  readonly what: string;
+  readonly detail: string;
+}
+
+export function sidecarPath(copy: string): string {
+  return `${copy}-lockstep`;
+}
+
+export interface SidecarSnapshot {
+  readonly state: SidecarState;
+  readonly history: readonly Position[];
+  readonly owner: Owner | null;
+  readonly events: readonly SidecarEvent[];
+}
+
+export class Sidecar {
+  readonly copy: string;
+  #connection: Connection;
+  #state: SidecarState;
+  #history: Position[];
+
+  private constructor(copy: string, connection: Connection, role: Role) {
+    this.copy = copy;
+    this.#connection = connection;
+    const found = readState(connection);
+    this.#state = found ?? emptyState(role);
+    this.#history = readHistory(connection);
+  }
+
+  /**
+   * Opens and locks it, creating it if missing.
+   * @throws LockstepError LOCKED if another process or thread holds it, SIDECAR if it is unreadable
+   */
+  static open(driver: Driver, copy: string, role: Role): Sidecar {
+    const path = sidecarPath(copy);
+    let connection: Connection | null = null;
+    try {
+      connection = driver.open(path, { timeout: 0 });
+      connection.exec("PRAGMA locking_mode=EXCLUSIVE");
+      connection.exec("BEGIN EXCLUSIVE"); // the lock of promise P6; never given back until close
+      connection.exec(SCHEMA);
+      const sidecar = new Sidecar(copy, connection, role);
+      sidecar.#put("owner", { ...thisOwner() });
+      sidecar.#putState();
+      connection.exec("COMMIT");
+      connection.exec("PRAGMA synchronous=EXTRA");
+      return sidecar;
+    } catch (error) {
+      connection?.close();
+      if (isBusy(error)) throw lockedError(driver, copy);
+      if (error instanceof LockstepError) throw error;
+      throw sidecarError(copy, error);
+    }
+  }
+
+  get state(): SidecarState {
+    return this.#state;
+  }
+
+  get history(): readonly Position[] {
+    return this.#history;
+  }
+
+  /** Changes fields, appends to the history and the log of events, all in one durable transaction. */
+  update(
+    change: Partial<Omit<SidecarState, "format" | "copyId">>,
+    { history = [], event }: { history?: readonly Position[]; event?: [string, string] } = {},
+  ): void {
+    const connection = this.#connection;
+    const before = this.#state;
+    connection.exec("BEGIN");
+    try {
+      this.#state = { ...before, ...change };
+      this.#putState();
+      for (const p of history) {
+        connection.all(
+          "INSERT INTO history(timeline,salt1,salt2,frame,sum1,sum2,at) VALUES(?,?,?,?,?,?,?)",
+          ...[p.timeline, p.salt1, p.salt2, p.frame, p.sum1, p.sum2],
+          new Date().toISOString(),
+        );
+      }
+      if (event) {
+        connection.all("INSERT INTO event(at,what,detail) VALUES(?,?,?)", now(), ...event);
+      }
+      if (history.length > 0) prune(connection, "history", HISTORY_MAX);
+      if (event) prune(connection, "event", EVENTS_MAX);
+      connection.exec("COMMIT");
+    } catch (error) {
+      this.#state = before;
+      throw error;
+    }
+    this.#history.push(...history);
+  }
+
+  /** Releases the lock. */
+  close(): void {
+    this.#put("owner", null);
+    this.#connection.close();
+  }
+
+  #putState(): void {
+    for (const [key, value] of Object.entries(this.#state)) this.#put(key, value);
+  }
+
+  #put(key: string, value: unknown): void {
+    this.#connection.all(
+      "INSERT INTO state(key,value) VALUES(?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+      key,
+      JSON.stringify(value),
+    );
+  }
+}
+
+/** What the sidecar of `copy` says, without a lock; null if there is none. */
+export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | null {
+  if (!fs.existsSync(sidecarPath(copy))) return null;
+  // `immutable` keeps SQLite from asking for the lock that the copy's user holds.
+  const uri = `${pathToFileURL(sidecarPath(copy)).href}?immutable=1`;
+  let connection: Connection | null = null;
+  try {
+    connection = driver.open(uri, { readOnly: true });
+    const state = readState(connection);
+    if (!state) return null; // made, but its first transaction was not committed
+    return {
+      state,
+      history: readHistory(connection),
+      owner: readKey(connection, "owner") as Owner | null,
+      events: connection.all("SELECT at,what,detail FROM event ORDER BY id") as unknown[] as SidecarEvent[],
+    };
+  } catch (error) {
+    if (/no such table/.test(String(error))) return null;
+    throw sidecarError(copy, error);
+  } finally {
+    connection?.close();
+  }
+}
+
+// --- internal ---
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS history(
+    id INTEGER PRIMARY KEY, timeline INTEGER NOT NULL, salt1 INTEGER NOT NULL,
+    salt2 INTEGER NOT NULL, frame INTEGER NOT NULL, sum1 INTEGER NOT NULL, sum2 INTEGER NOT NULL,
+    at TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS event(
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL);
+`;
+
+function now(): string {
+  return new Date().toISOString();
+}
+
+function thisOwner(): Owner {
+  return { pid: process.pid, host: os.hostname(), thread: threadId, since: now() };
+}
+
+function emptyState(role: Role): SidecarState {
+  return {
+    format: SIDECAR_FORMAT,
+    databaseId: null,
+    copyId: randomUUID(),
+    role,
+    timeline: 1,
+    generation: null,
+    folded: null,
+    folding: false,
+    resync: null,
+  };
+}
+
+function readKey(connection: Connection, key: string): unknown {
+  const row = connection.all("SELECT value FROM state WHERE key=?", key)[0];
+  return row ? JSON.parse(String(row["value"])) : null;
+}
+
+function readState(connection: Connection): SidecarState | null {
+  const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
+  if (rows.length === 0) return null;
+  const state = Object.fromEntries(
+    rows.map((row) => [row["key"], JSON.parse(String(row["value"]))]),
+  ) as SidecarState;
+  if (state.format !== SIDECAR_FORMAT) {
+    throw new Error(`its format is ${state.format}, this Lockstep reads ${SIDECAR_FORMAT}`);
+  }
+  return state;
+}
+
+function readHistory(connection: Connection): Position[] {
+  const rows = connection.all(
+    "SELECT timeline,salt1,salt2,frame,sum1,sum2 FROM history ORDER BY id",
+  );
+  return rows as unknown[] as Position[];
+}
+
+function prune(connection: Connection, table: "history" | "event", keep: number): void {
+  connection.all(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`, keep);
+}
+
+/** Does this error of a driver mean that somebody else holds a lock? */
+export function isBusy(error: unknown): boolean {
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  return (
+    (typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code)) ||
+    (typeof errcode === "number" && ((errcode & 0xff) === 5 || (errcode & 0xff) === 6))
+  );
+}
+
+function lockedError(driver: Driver, copy: string): LockstepError {
+  let owner: Owner | null = null;
+  let cause: unknown;
+  try {
+    owner = readSidecar(driver, copy)?.owner ?? null;
+  } catch (error) {
+    cause = error; // who holds it is a courtesy; that it is held is what matters
+  }
+  const who = owner
+    ? `process ${owner.pid} on ${owner.host} (thread ${owner.thread}, since ${owner.since})`
+    : "another process or thread";
+  return new LockstepError(codes.LOCKED, {
+    copy,
+    what: `${who} has this copy in use`,
+    state: "Nothing was read or changed",
+    next: "Close it there, or open the database where it is open already",
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function sidecarError(copy: string, cause: unknown): LockstepError {
+  return new LockstepError(codes.SIDECAR, {
+    copy,
+    what: `The record beside it, ${sidecarPath(copy)}, cannot be used: ${(cause as Error).message}`,
+    state: "The copy itself was not touched",
+    next:
+      "If the directory is writable and the disk is sound, move that file away: " +
+      "the next start then compares the copies page by page",
+    cause,
+  });
+}
