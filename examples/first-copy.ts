@@ -1,0 +1,67 @@
+/** `npm start -- DATABASE REPLICA`: the first live copy of a real database, and what comes next. */
+import { statSync } from "node:fs";
+import { DatabaseSync, LockstepError, type Progress } from "../src/index.ts";
+import { verify } from "../src/verify.ts";
+import { bar, LiveLine, megabytes } from "./terminal.ts";
+
+export async function firstCopy(database: string, replica: string): Promise<0 | 1> {
+  try {
+    attach(database, replica);
+    console.log("Verifying  every page of both copies, and the integrity of each");
+    const report = await verify(database, replica);
+    if (!report.identical) {
+      console.error(`The copies differ: run "npx lockstep verify ${database} ${replica}"`);
+      return 1;
+    }
+    console.log(`Identical  ${report.pages} pages\n`);
+  } catch (error) {
+    if (!(error instanceof LockstepError)) throw error;
+    console.error(`${error.code}\n  ${error.what}.\n  ${error.state}.\n  Next: ${error.next}.`);
+    return 1;
+  }
+  console.log("From now on, in your program:\n");
+  console.log(
+    '  import { DatabaseSync } from "lockstep"; // or Database from "lockstep/better-sqlite3"',
+  );
+  console.log(
+    `  const db = new DatabaseSync(${quote(database)}, { replicas: [${quote(replica)}] });\n`,
+  );
+  console.log("Every write that returns is then on both. On the worst day:\n");
+  console.log(`  npx lockstep restore ${replica} ${database}`);
+  return 0;
+}
+
+/** Opening is all it takes: the constructor returns when both copies are in step. */
+function attach(database: string, replica: string): void {
+  const live = new LiveLine();
+  const started = performance.now();
+  let last: Progress | null = null;
+  const onProgress = (progress: Progress) => {
+    if (last && last.phase !== progress.phase) live.finish(line(last));
+    last = progress;
+    live.update(line(progress));
+  };
+  const db = new DatabaseSync(database, { replicas: [replica], onProgress });
+  if (last) live.finish(line(last));
+  db.close();
+  const seconds = ((performance.now() - started) / 1000).toFixed(2);
+  console.log(`In step    ${megabytes(statSync(replica).size)} after ${seconds} s`);
+}
+
+const phases: Record<Progress["phase"], string> = {
+  copy: "Copying",
+  compare: "Comparing",
+  delta: "Updating",
+  "catch-up": "Catching up",
+  sync: "Syncing",
+};
+
+function line({ phase, bytesDone, bytesTotal, bytesPerSecond }: Progress): string {
+  const name = phases[phase].padEnd(11);
+  const amount = `${megabytes(bytesDone)} of ${megabytes(bytesTotal)}`;
+  return `${name}${bar(bytesDone, bytesTotal)}  ${amount}  ${megabytes(bytesPerSecond)}/s`;
+}
+
+function quote(path: string): string {
+  return JSON.stringify(path);
+}

@@ -1,0 +1,94 @@
+/**
+ * The checks on what a killed process left behind, each on a copy of the directories of its own, in
+ * a fresh process. Prints what it found as JSON; whether that is right is for the caller to say.
+ */
+import { execFileSync } from "node:child_process";
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { verify } from "../../src/verify.ts";
+import { type Contents, contentsOf, foundIn } from "./contents.ts";
+import { type DriverName, plain, replicated } from "./open.ts";
+import { commitPlainly } from "./perform.ts";
+import { transactionAt } from "./plan.ts";
+
+export interface CheckJob {
+  readonly seed: number;
+  /** A plain database at `lo` or before; it is brought to `lo`. */
+  readonly oracle: string;
+  /** Acknowledged: every copy must hold it. */
+  readonly lo: number;
+  /** What was in flight: no copy may hold more. */
+  readonly hi: number;
+  readonly reopenWith: DriverName;
+  /** (a) is opened with Lockstep, (b) and (c) alone and without. A file may be missing. */
+  readonly a: { readonly primary: string; readonly replica: string };
+  readonly b: string;
+  readonly c: string;
+  /** The `sqlite3` command, if the machine has one. */
+  readonly shell: string | null;
+}
+
+export interface CheckReport {
+  /** The oracle's digests of `lo` to `hi`. */
+  readonly expected: readonly string[];
+  readonly reopened: Contents & { readonly identical: boolean; readonly sameBytes: boolean };
+  /** Null if there is no such file. */
+  readonly replica: Contents | null;
+  readonly primary: Contents | null;
+  /** What the shell printed of the replica, before anything else opened it. */
+  readonly shell: string | null;
+}
+
+if (import.meta.main) {
+  console.log(JSON.stringify(await check(JSON.parse(process.argv[2] ?? "") as CheckJob)));
+}
+
+async function check(job: CheckJob): Promise<CheckReport> {
+  const shell = existsSync(job.b) && job.shell ? askShell(job.shell, job.b) : null;
+  return {
+    shell,
+    replica: await look(job.b),
+    primary: await look(job.c),
+    reopened: await reopen(job),
+    expected: await digests(job),
+  };
+}
+
+function askShell(shell: string, path: string): string {
+  return execFileSync(shell, [path, "PRAGMA integrity_check"], { encoding: "utf8" }).trim();
+}
+
+async function look(path: string): Promise<Contents | null> {
+  if (!existsSync(path)) return null;
+  const db = (await plain("node:sqlite"))(path);
+  const contents = contentsOf(db);
+  db.close();
+  return contents;
+}
+
+async function reopen(job: CheckJob): Promise<CheckReport["reopened"]> {
+  const { primary, replica } = job.a;
+  const db = (await replicated(job.reopenWith))(primary, { replicas: [replica] });
+  const contents = contentsOf(db);
+  db.close();
+  const { identical } = await verify(primary, replica);
+  const sameBytes = readFileSync(primary).equals(readFileSync(replica));
+  return { ...contents, identical, sameBytes };
+}
+
+/** The oracle stays at `lo`, for the next life of the pair; what may follow is tried on a copy. */
+async function digests({ seed, oracle, lo, hi }: CheckJob): Promise<string[]> {
+  const open = await plain("node:sqlite");
+  const advance = (path: string, to: number): string => {
+    const db = open(path);
+    db.exec("PRAGMA journal_mode = DELETE; PRAGMA synchronous = OFF");
+    for (let n = foundIn(db) + 1; n <= to; n++) commitPlainly(db, transactionAt(seed, n));
+    const { digest } = contentsOf(db);
+    db.close();
+    return digest;
+  };
+  const result = [advance(oracle, lo)];
+  const ahead = `${oracle}-ahead`;
+  copyFileSync(oracle, ahead);
+  for (let n = lo + 1; n <= hi; n++) result.push(advance(ahead, n));
+  return result;
+}

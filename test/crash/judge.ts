@@ -1,0 +1,31 @@
+/** Does what the checks found keep the promises? Pure: a list of what does not. */
+import type { CheckJob, CheckReport } from "./check.ts";
+import type { Contents } from "./contents.ts";
+
+export function judge(job: CheckJob, report: CheckReport): string[] {
+  const { reopened, replica, primary, shell } = report;
+  return [
+    ...contents(job, report, "(a) reopened", reopened),
+    ...contents(job, report, "(b) the replica alone", replica),
+    ...contents(job, report, "(c) the primary alone", primary),
+    ...(shell !== null && shell !== "ok" ? [`(b) the sqlite3 command says: ${shell}`] : []),
+    ...(reopened.identical ? [] : ["(a) verify finds the reopened copies different"]),
+    ...(reopened.sameBytes ? [] : ["(a) the closed files differ byte for byte"]),
+  ];
+}
+
+function contents(
+  { lo, hi }: CheckJob,
+  { expected }: CheckReport,
+  name: string,
+  copy: Contents | null,
+): string[] {
+  // Before the first acknowledgement a copy need not exist.
+  if (copy === null) return lo === 0 ? [] : [`${name}: no file, but ${lo} were acknowledged`];
+  if (copy.integrity !== "ok") return [`${name}: integrity_check says ${copy.integrity}`];
+  const { found } = copy;
+  if (found < lo) return [`${name}: ${lo} were acknowledged, ${found} are found`];
+  if (found > hi) return [`${name}: holds ${found}, but only ${hi} were ever begun`];
+  if (copy.digest !== expected[found - lo]) return [`${name}: ${found} found, contents differ`];
+  return [];
+}

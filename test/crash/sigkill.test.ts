@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { test } from "node:test";
+import { run, type Sabotage } from "./pair.ts";
+
+const runs = 20;
+const firstSeed = Number(process.env["CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+
+for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+  // Replay: npm run test:crash -- --runs 1 --seed N
+  test(`seed ${seed}: a process killed at a random instant loses nothing`, async () => {
+    const { problems } = await run(seed);
+    assert.deepEqual(problems, []);
+  });
+}
+
+// Seeds whose first kill comes in the middle of the load.
+const canaries: readonly (readonly [Sabotage, RegExp])[] = [
+  ["one more was acknowledged", /were acknowledged/],
+  ["the replica lost a transaction", /\(b\) the replica alone: \d+ were acknowledged/],
+  ["the replica holds another value", /\(b\) the replica alone: \d+ found, contents differ/],
+];
+
+for (const [sabotage, complaint] of canaries) {
+  test(`canary: the checks notice that ${sabotage}`, async () => {
+    const { problems, directory } = await run(7, sabotage);
+    assert.match(problems.join("\n"), complaint);
+    rmSync(directory, { recursive: true });
+  });
+}
