@@ -125,3 +125,8 @@ export class Slots {
 function at(replica: number, cell: number): number {
   return PER_REPLICA + replica * CELLS_PER_REPLICA + cell;
 }
+
+/** Blocks this thread for a while: for the few places that can only ask again. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}

@@ -58,7 +58,8 @@ export function decide(primary: Copy, replica: Copy): Decision {
   const mine = primary.state?.databaseId ?? null;
   const theirs = replica.state?.databaseId ?? null;
   if (mine === null || theirs === null || mine !== theirs) {
-    const why = theirs === null ? "it has no record of being a replica" : "it is of another database";
+    const why =
+      theirs === null ? "it has no record of being a replica" : "it is of another database";
     return decision("unknown", { do: "compare", otherwise: "unknown" }, why);
   }
   if ((replica.state?.timeline ?? 0) > (primary.state?.timeline ?? 0)) {
@@ -68,7 +69,11 @@ export function decide(primary: Copy, replica: Copy): Decision {
   const R = replica.position;
   if (P === null) return comparison(`the primary's position is not proven: ${primary.because}`);
   if (R === null) return comparison(`the replica's position is not proven: ${replica.because}`);
-  if (samePosition(P, R)) return decision("in-step", { do: "nothing" }, "their positions are equal");
+  if (samePosition(P, R)) {
+    // A replica without a log cannot be appended to in the middle of a generation.
+    const action = primary.log && !replica.log ? "send" : "nothing";
+    return decision("in-step", { do: action }, "their positions are equal");
+  }
   if (sameSalts(P, R)) return sameGeneration(primary, replica, P, R);
   return otherGeneration(primary, replica, P, R);
 }

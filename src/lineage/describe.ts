@@ -84,11 +84,14 @@ function unproven(because: string): Proof {
 
 /**
  * What a copy holds, in order:
- * (1) a log of the generation on record: its last commit. The file beneath may have changed only
- *     by a checkpoint of ours; else a log was left beside a file that was replaced.
- * (2) a log of another generation beside a file unchanged since it was folded: everything since
+ * (1) no log, and a file unchanged since it was folded: what was folded then;
+ * (2) the log of a re-synchronisation that was begun: what it leads to;
+ * (3) a log of the generation on record: its last commit. The file beneath may have changed only
+ *     by a checkpoint of ours; else a log was left beside a file that was replaced;
+ * (4) a log that is folded whole, beside a file unchanged since: what was folded then (the next
+ *     generation was put on record, its header was not written);
+ * (5) a log begun after the file was folded, the file unchanged since: everything since then
  *     stands in that log.
- * (3) no log, and a file unchanged since it was folded.
  */
 function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof {
   const { generation, folded } = state;
@@ -107,6 +110,9 @@ function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof 
     sum1: last.sum1,
     sum2: last.sum2,
   };
+  if (state.resync && sameSalts(state.resync, log.header)) {
+    return { position: state.resync.to, base: null, because: "its re-synchronisation is complete" };
+  }
   if (generation && sameSalts(generation, log.header)) {
     if (!unchanged && !state.folding) {
       return unproven("its file was written by another program beneath the log");
@@ -115,6 +121,9 @@ function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof 
       return unproven("its log has lost frames that its file already holds");
     }
     return { position, base: generation.base, because: "its log" };
+  }
+  if (unchanged && samePosition(folded.position, position)) {
+    return { position, base: null, because: "its log, folded whole" };
   }
   if (unchanged && follows(folded.position, log.header, generation)) {
     return { position, base: folded.position, because: "its log, begun since the last checkpoint" };

@@ -36,8 +36,8 @@ export interface SidecarState {
   readonly copyId: string;
   readonly role: Role;
   readonly timeline: number;
-  /** The log's present generation, and the content of the file on which its first frame stands. */
-  readonly generation: (Salts & { readonly base: Position }) | null;
+  /** The log's present generation, and the content under its first frame, if that is known. */
+  readonly generation: (Salts & { readonly base: Position | null }) | null;
   /** What the file alone holds, and the fingerprint it had when that was true. */
   readonly folded: { readonly position: Position; readonly file: Fingerprint } | null;
   /** A checkpoint of our own may be under way: the file may differ from `folded`. */
@@ -182,7 +182,9 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
       state,
       history: readHistory(connection),
       owner: readKey(connection, "owner") as Owner | null,
-      events: connection.all("SELECT at,what,detail FROM event ORDER BY id") as unknown[] as SidecarEvent[],
+      events: connection.all(
+        "SELECT at,what,detail FROM event ORDER BY id",
+      ) as unknown[] as SidecarEvent[],
     };
   } catch (error) {
     if (/no such table/.test(String(error))) return null;

@@ -5,7 +5,13 @@
  */
 import fs from "node:fs";
 import { type Commit, walkFrames } from "./chain.ts";
-import { decodeWalHeader, frameOffset, frameSize, WAL_HEADER_SIZE, type WalHeader } from "./format.ts";
+import {
+  decodeWalHeader,
+  frameOffset,
+  frameSize,
+  WAL_HEADER_SIZE,
+  type WalHeader,
+} from "./format.ts";
 
 export interface LogScan {
   readonly header: WalHeader;

@@ -1,0 +1,262 @@
+/**
+ * The hub: everything that one primary and its replicas have in a thread. Connections of that
+ * thread to the same primary share it; the first opens it, the last one's close brings the copies
+ * to rest. A second thread or process is refused by the sidecar's lock.
+ */
+import { type DriverName, loadDriver } from "../driver.ts";
+import { codes, LockstepError } from "../errors.ts";
+import { InvariantError } from "../invariant.ts";
+import { realPath } from "../lineage/describe.ts";
+import { formatPosition } from "../lineage/position.ts";
+import { type ReplicaStatus, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
+import type { Replication } from "../options.ts";
+import { frameOffset } from "../wal/format.ts";
+import { checkpointAll } from "./checkpoint.ts";
+import { Gate, gateFailure } from "./gate.ts";
+import { Mirror } from "./mirror.ts";
+import { Primary } from "./primary.ts";
+import { allocate, Slots } from "./slots.ts";
+import { bringTogether } from "./start.ts";
+
+/** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
+const RING_BYTES = 8 << 20;
+
+/** A connection of the application's, as its hub sees it. */
+export interface HubClient {
+  /** Runs SQL on the connection, past every gate. */
+  exec(sql: string): void;
+  /** The hub has failed; called once. */
+  onFence(error: LockstepError): void;
+  /** Closes the connection at process exit, if the application never did. */
+  closeNative(): void;
+}
+
+const hubs = new Map<string, Hub>();
+
+/**
+ * Locks the copies, proves their lineage and brings them together; before the application's own
+ * connection is opened. A second call for the same primary shares the first one's hub.
+ * @throws LockstepError, any code of the start
+ */
+export function openHub(driver: DriverName, path: string, options: Replication): Hub {
+  const key = realPath(path);
+  const shared = hubs.get(key);
+  if (shared) {
+    shared.share(driver, options);
+    return shared;
+  }
+  const hub = new Hub(key, driver, options);
+  hubs.set(key, hub);
+  return hub;
+}
+
+export class Hub {
+  readonly replication: ReplicationHandle;
+  readonly #key: string;
+  readonly #driver: DriverName;
+  readonly #options: Replication;
+  readonly #primary: Primary;
+  readonly #mirrors: Mirror[] = [];
+  readonly #gate: Gate;
+  readonly #clients = new Set<HubClient>();
+  #references = 1;
+  #failure: LockstepError | null = null;
+  /** The size of the log at which the next checkpoint is tried, in bytes. */
+  #checkpointAt: number;
+
+  constructor(key: string, driver: DriverName, options: Replication) {
+    this.#key = key;
+    this.#driver = driver;
+    this.#options = options;
+    this.#checkpointAt = options.checkpointBytes;
+    const memory = allocate(options.replicas.length, RING_BYTES);
+    const slots = new Slots(memory);
+    const { replicaTimeout: timeout, onProgress } = options;
+    this.#primary = new Primary(loadDriver(driver), key);
+    try {
+      const context = { driver, memory, slots, timeout, onProgress };
+      options.replicas.forEach((path, i) => {
+        this.#mirrors.push(new Mirror(context, path, i));
+      });
+      this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
+      bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
+    } catch (error) {
+      const failure = error instanceof LockstepError ? error : gateFailure(key, error);
+      this.#abandon();
+      throw failure;
+    }
+    for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
+    this.replication = new ReplicationHandle(
+      () => this.#status(),
+      () => {
+        this.gate();
+        return formatPosition(this.#primary.position);
+      },
+    );
+  }
+
+  /** What fenced the connections, or null. */
+  get failure(): LockstepError | null {
+    return this.#failure;
+  }
+
+  /** Another connection of this thread opens the same primary. */
+  share(driver: DriverName, options: Replication): void {
+    if (this.#failure) throw this.#failure;
+    const same =
+      driver === this.#driver &&
+      options.replicas.length === this.#options.replicas.length &&
+      options.replicas.every((path, i) => path === this.#options.replicas[i]);
+    if (!same) {
+      throw new LockstepError(codes.BAD_OPTION, {
+        copy: this.#key,
+        what: `This thread has it open already with ${this.#driver} and other replicas`,
+        state: "The open connection is not affected",
+        next: "Open it with the same driver and replicas, or close the other connection first",
+      });
+    }
+    this.#references++;
+  }
+
+  /** The application's connection is open: give it the settings that replication needs. */
+  connect(client: HubClient): void {
+    client.exec("PRAGMA synchronous=NORMAL"); // the gate syncs; SQLite need not
+    client.exec("PRAGMA wal_autocheckpoint=0"); // see checkpoint.ts
+    this.#clients.add(client);
+    exitHook();
+  }
+
+  /**
+   * After anything that may have committed. Returns when every copy holds it on stable storage.
+   * @throws LockstepError: the transaction may be on some copies and not on others; fenced
+   */
+  gate(): void {
+    if (this.#failure) throw this.#failure;
+    try {
+      if (!this.#gate.pass()) return;
+    } catch (error) {
+      throw this.#fence(error);
+    }
+    // The commit is durable. A checkpoint that fails fences what comes after it, not this.
+    const { position } = this.#primary;
+    const logBytes = frameOffset(position.frame + 1, this.#primary.readIndex().pageSize);
+    if (logBytes >= this.#checkpointAt) this.#checkpoint(logBytes);
+  }
+
+  /**
+   * A connection closes. `closeNative` runs first: if it throws, nothing has changed.
+   * @param client null if it was never connected
+   */
+  disconnect(client: HubClient | null, closeNative: () => void): void {
+    closeNative();
+    if (client) this.#clients.delete(client);
+    this.#references--;
+    if (this.#references === 0) this.#close();
+  }
+
+  /** At process exit: what the application left open. */
+  closeAll(): void {
+    for (const client of [...this.#clients]) this.disconnect(client, () => client.closeNative());
+  }
+
+  #checkpoint(logBytes: number): boolean {
+    try {
+      const outcome = checkpointAll(this.#primary, this.#mirrors, this.#gate);
+      const { checkpointBytes } = this.#options;
+      this.#checkpointAt = outcome.done ? checkpointBytes : logBytes + checkpointBytes / 4;
+      if (outcome.done) this.replication.emit("checkpoint");
+      else this.replication.emit("checkpoint-postponed", outcome.because);
+      return outcome.done;
+    } catch (error) {
+      this.#fence(error);
+      return false;
+    }
+  }
+
+  /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */
+  #close(): void {
+    hubs.delete(this.#key);
+    const known = this.#failure;
+    let folded = false;
+    if (!known) {
+      try {
+        this.#gate.pass(); // what an abandoned iterator committed when it was closed
+        folded = this.#checkpoint(0);
+      } catch (error) {
+        this.#fence(error);
+      }
+    }
+    const failure = this.#failure as LockstepError | null;
+    const event = failure ? `failed: ${failure.code}` : "closed";
+    for (const mirror of this.#mirrors) mirror.close(event);
+    this.#primary.close(folded, event);
+    if (failure && !known) throw failure;
+  }
+
+  #fence(error: unknown): LockstepError {
+    if (this.#failure) return this.#failure;
+    const failure =
+      error instanceof InvariantError
+        ? new LockstepError(codes.WORKER_DIED, {
+            copy: this.#key,
+            what: error.message,
+            state: "Whether the last transaction is on every copy is unknown",
+            next: "This is a defect of Lockstep: report it; reopen to bring the copies together",
+            cause: error,
+          })
+        : gateFailure(this.#key, error);
+    this.#failure = failure;
+    for (const client of this.#clients) client.onFence(failure);
+    this.replication?.emit("failed", failure);
+    if (error instanceof InvariantError) throw error; // our bug: it stops the process
+    return failure;
+  }
+
+  /** A start that was refused: let go of everything, change nothing. */
+  #abandon(): void {
+    for (const mirror of this.#mirrors) mirror.close("");
+    this.#primary.close(false, "");
+  }
+
+  #status(): ReplicationStatus {
+    const { position } = this.#primary;
+    const failed = this.#failure !== null;
+    const log = failed ? null : this.#primary.readIndex();
+    return {
+      primary: {
+        path: this.#key,
+        position: formatPosition(position),
+        logBytes: log ? frameOffset(log.frames + 1, log.pageSize) : 0,
+      },
+      replicas: this.#mirrors.map(
+        (mirror): ReplicaStatus => ({
+          path: mirror.path,
+          state: mirror.failure ? "failed" : "mirroring",
+          position: formatPosition(position),
+          lag: log && log.frames > position.frame ? log.frames - position.frame : 0,
+          lastError: mirror.failure,
+        }),
+      ),
+      failure: this.#failure,
+    };
+  }
+}
+
+let exitHooked = false;
+
+/** A database that was never closed is closed at exit, or the driver would do it behind our back. */
+function exitHook(): void {
+  if (exitHooked) return;
+  exitHooked = true;
+  process.on("exit", () => {
+    for (const hub of [...hubs.values()]) {
+      try {
+        hub.closeAll();
+      } catch (error) {
+        // Nobody is left to catch it; the next start finds the copies as after a crash.
+        process.exitCode ||= 1;
+        console.error(error);
+      }
+    }
+  });
+}

@@ -1,0 +1,68 @@
+/**
+ * Every message between the committing thread and a mirror worker, by direction. Frames do not
+ * travel here but through the ring (ring.ts); who waits for what is in slots.ts.
+ *
+ * The committing thread posts a command, then counts WORK up. A worker posts a report, then counts
+ * BELL up. Reports come in the order in which they were posted.
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import type { DriverName } from "../driver.ts";
+import type { ErrorData } from "../errors.ts";
+import type { Copy } from "../lineage/describe.ts";
+import type { Position } from "../lineage/position.ts";
+import type { Progress } from "../options.ts";
+import type { SharedMemory } from "./slots.ts";
+
+/** What a worker is started with. */
+export interface WorkerData {
+  readonly replica: number;
+  readonly path: string;
+  readonly driver: DriverName;
+  readonly memory: SharedMemory;
+  readonly port: MessagePort;
+}
+
+/** What the replica becomes part of. */
+export interface Membership {
+  readonly databaseId: string;
+  readonly timeline: number;
+  /** The primary's position; the primary stands still while a command carries it. */
+  readonly position: Position;
+  /** The content under the first frame of the primary's log. */
+  readonly base: Position | null;
+  /** The primary's path. */
+  readonly primary: string;
+}
+
+export type Command =
+  /** Look again. Answered by `described`. */
+  | { readonly type: "describe" }
+  /** Start, step 2: make or prove the replica. Answered by `compared` or `ready`. */
+  | { readonly type: "copy"; readonly membership: Membership }
+  | { readonly type: "delta"; readonly membership: Membership }
+  | { readonly type: "compare"; readonly membership: Membership }
+  /** After `compared` said equal: take it as the replica. Answered by `ready`. */
+  | { readonly type: "adopt"; readonly membership: Membership }
+  /** Put the primary's log beside a replica that has none. Answered by `ready`. */
+  | { readonly type: "install-log"; readonly membership: Membership }
+  /** Make a whole, durable copy of the replica at `to`, and raise its timeline. `ready`. */
+  | { readonly type: "export"; readonly to: string; readonly timeline: number }
+  /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
+  | { readonly type: "attach" }
+  /** Fold the log into the file, if readers allow. Answered by `folded`. */
+  | { readonly type: "fold" }
+  /** Fold if possible, record, let go of the replica and end. Answered by `closed`. */
+  | { readonly type: "close"; readonly event: string };
+
+export type Report =
+  /** What was found; start, step 1, unasked. */
+  | { readonly type: "described"; readonly copy: Copy }
+  | { readonly type: "progress"; readonly progress: Progress }
+  | { readonly type: "compared"; readonly differing: number; readonly pages: number }
+  | { readonly type: "ready" }
+  | { readonly type: "attached"; readonly position: Position }
+  | { readonly type: "folded"; readonly done: boolean; readonly because: string }
+  /** Nothing more is written to this replica. STATE becomes FAILED after it. */
+  | { readonly type: "failed"; readonly error: ErrorData }
+  | { readonly type: "closed" };

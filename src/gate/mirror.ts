@@ -1,0 +1,162 @@
+/**
+ * The committing thread's hold on one mirror worker: start it, command it, take its reports.
+ * Everything here may block, and never longer than `timeout` without a sign of life.
+ */
+import { extname } from "node:path";
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  Worker,
+} from "node:worker_threads";
+import type { DriverName } from "../driver.ts";
+import { codes, fromErrorData, LockstepError } from "../errors.ts";
+import type { Copy } from "../lineage/describe.ts";
+import type { Progress } from "../options.ts";
+import type { Command, Report, WorkerData } from "./messages.ts";
+import { type SharedMemory, type Slots, states } from "./slots.ts";
+
+const SLICE_MS = 1000;
+
+export class Mirror {
+  readonly path: string;
+  /** Its number among the hub's replicas, and so its cells. */
+  readonly index: number;
+  readonly #slots: Slots;
+  readonly #timeout: number;
+  readonly #onProgress: ((progress: Progress) => void) | null;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  /** What ended it, if something did. */
+  failure: LockstepError | null = null;
+  /** What the worker found at the start. */
+  copy: Copy | null = null;
+  #hung = false;
+
+  constructor(
+    { driver, memory, slots, timeout, onProgress }: MirrorContext,
+    path: string,
+    index: number,
+  ) {
+    this.path = path;
+    this.index = index;
+    this.#slots = slots;
+    this.#timeout = timeout;
+    this.#onProgress = onProgress;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.unref();
+    const workerData: WorkerData = { replica: index, path, driver, memory, port: port2 };
+    this.#worker = new Worker(
+      new URL(`../mirror/worker${extname(import.meta.url)}`, import.meta.url),
+      {
+        workerData,
+        transferList: [port2],
+        // Descriptors of a live database must not be closed behind SQLite's back, see targets/file.ts.
+        trackUnmanagedFds: false,
+      },
+    );
+    this.#worker.unref();
+    this.#worker.on("error", (error) => this.#died(error as Error));
+    this.#worker.on("exit", () => this.#died(null));
+  }
+
+  /** Called when the worker fails while nobody waits for it. */
+  onFailure: (failure: LockstepError) => void = () => {};
+
+  post(command: Command): void {
+    this.#port.postMessage(command);
+    this.#slots.wakeWorkers();
+  }
+
+  /**
+   * Blocks until the worker reports `type`.
+   * @throws LockstepError its failure, or REPLICA_TIMEOUT after `timeout` ms without any report
+   */
+  wait<T extends Report["type"]>(type: T): Extract<Report, { type: T }> {
+    let deadline = performance.now() + this.#timeout;
+    for (;;) {
+      const seen = this.#slots.bell();
+      const message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
+      if (message) {
+        deadline = performance.now() + this.#timeout;
+        const report = this.#take(message.message);
+        if (report.type === type) return report as Extract<Report, { type: T }>;
+        if (this.failure && type !== "closed") throw this.failure;
+        continue;
+      }
+      const left = deadline - performance.now();
+      if (left <= 0) throw this.timedOut();
+      this.#slots.waitForBell(seen, Math.min(left, SLICE_MS));
+    }
+  }
+
+  /** Looks at the replica again. */
+  refresh(): void {
+    this.post({ type: "describe" });
+    this.wait("described");
+  }
+
+  /** Its failure, if it has posted one. */
+  poll(): LockstepError | null {
+    if (this.#slots.state(this.index) === states.FAILED) {
+      for (
+        let message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
+        message;
+        message = receiveMessageOnPort(this.#port) as { message: Report } | undefined
+      ) {
+        this.#take(message.message);
+      }
+    }
+    return this.failure;
+  }
+
+  /** Marks it as not answering: nothing will wait for it again. */
+  timedOut(): LockstepError {
+    this.#hung = true;
+    this.failure ??= new LockstepError(codes.REPLICA_TIMEOUT, {
+      copy: this.path,
+      what: `The replica did not answer within ${this.#timeout} ms`,
+      state:
+        "The primary holds every acknowledged transaction; whether the replica holds the last is unknown",
+      next: "Check the replica's disk; then reopen: the start brings the copies together",
+    });
+    return this.failure;
+  }
+
+  /** Lets go of the replica. Does not wait for a worker that hangs: it lets go when it can. */
+  close(event: string): void {
+    if (this.#slots.state(this.index) === states.CLOSED) return;
+    this.post({ type: "close", event });
+    if (!this.#hung) this.wait("closed");
+  }
+
+  #take(report: Report): Report {
+    if (report.type === "described") this.copy = report.copy;
+    if (report.type === "progress") this.#onProgress?.(report.progress);
+    if (report.type === "failed") this.failure ??= fromErrorData(report.error);
+    return report;
+  }
+
+  #died(cause: Error | null): void {
+    if (this.#slots.state(this.index) === states.CLOSED || this.failure) return;
+    this.#hung = true;
+    this.failure = new LockstepError(codes.WORKER_DIED, {
+      copy: this.path,
+      what: `The thread that mirrors to the replica ended${cause ? `: ${cause.message}` : ""}`,
+      state: "Every acknowledged transaction is on every copy; nothing more is acknowledged",
+      next: "Reopen: the start brings the copies together",
+      ...(cause ? { cause } : {}),
+    });
+    this.onFailure(this.failure);
+  }
+}
+
+export interface MirrorContext {
+  readonly driver: DriverName;
+  readonly memory: SharedMemory;
+  readonly slots: Slots;
+  /** In milliseconds. */
+  readonly timeout: number;
+  readonly onProgress: ((progress: Progress) => void) | null;
+}

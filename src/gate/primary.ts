@@ -1,0 +1,215 @@
+/**
+ * The primary, as the committing thread holds it: its lock, its log, and two connections.
+ *
+ *   guard   read-only. Holds a read mark on the present generation, so that no other program's
+ *           checkpoint lets the log restart under us; and being read-only it never folds and
+ *           unlinks the log when it is closed.
+ *   admin   takes the write lock at the start, and folds the log.
+ *
+ * The file itself is never opened here, and the `-shm`'s descriptor is kept until both connections
+ * are closed: closing either drops the application's locks.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import type { Connection, Driver } from "../driver.ts";
+import { codes, LockstepError } from "../errors.ts";
+import { type Copy, describeCopy } from "../lineage/describe.ts";
+import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
+import { busy } from "../lineage/fold.ts";
+import { originPosition, type Position, samePosition } from "../lineage/position.ts";
+import { Sidecar } from "../lineage/sidecar.ts";
+import { checkpoint, closeShared, openGuard, rewriteLog, syncDirectory } from "../targets/file.ts";
+import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
+import { readFully } from "../wal/scan.ts";
+import { SharedIndex } from "../wal/shared-index.ts";
+import { pause } from "./slots.ts";
+
+const LOCK_WAIT_MS = 5000;
+const INDEX_TRIES = 1000;
+
+export class Primary {
+  readonly path: string;
+  readonly sidecar: Sidecar;
+  readonly #driver: Driver;
+  #guard: Connection | null = null;
+  #admin: Connection | null = null;
+  #log = -1;
+  #shm = -1;
+  #index: SharedIndex | null = null;
+  #guarding = false;
+  /** What every replica holds, durably: advanced at the end of each commit. */
+  position: Position;
+
+  /** Locks it. @throws LockstepError LOCKED */
+  constructor(driver: Driver, file: string) {
+    this.path = file;
+    this.#driver = driver;
+    this.sidecar = Sidecar.open(driver, file, "primary");
+    this.position = originPosition(this.sidecar.state.timeline);
+  }
+
+  /** Looks at it; changes nothing. */
+  describe(): Copy {
+    return describeCopy(this.path, this.sidecar);
+  }
+
+  /** Opens it with SQLite, in WAL mode (a hot journal is recovered on the way). */
+  open(): void {
+    const admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+    this.#admin = admin;
+    admin.exec("PRAGMA synchronous=FULL");
+    admin.exec("PRAGMA wal_autocheckpoint=0");
+    const mode = String(admin.all("PRAGMA journal_mode=WAL")[0]?.["journal_mode"]);
+    if (mode !== "wal") throw cannotBeReplicated(this.path, mode);
+    this.#guard = openGuard(this.#driver, this.path);
+    this.#log = fs.openSync(`${this.path}-wal`, "r");
+    this.#shm = fs.openSync(`${this.path}-shm`, "r");
+    this.#index = new SharedIndex(this.#shm);
+    syncDirectory(path.dirname(this.path));
+  }
+
+  /** Keeps every writer out until `release`. */
+  standStill(): void {
+    this.#connection().exec("BEGIN IMMEDIATE");
+  }
+
+  release(): void {
+    this.#connection().exec("ROLLBACK");
+  }
+
+  /**
+   * Folds the log whole, for work on the bare file; writers are out afterwards.
+   * @param log the log that leads to `position` and stays in place, or null: then none is left
+   */
+  foldAndStandStill(position: Position, log: Copy["log"]): void {
+    const admin = this.#connection();
+    const deadline = performance.now() + LOCK_WAIT_MS;
+    do {
+      if (performance.now() > deadline) throw busy(this.path);
+      if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+      const full = checkpoint(admin, "RESTART");
+      if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
+      this.recordFolded(position);
+      if (!log && checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
+      this.standStill();
+      const { frames } = this.readIndex();
+      if (frames === (log ? position.frame : 0)) return;
+      this.release(); // another program wrote in between
+    } while (!log);
+    throw busy(this.path);
+  }
+
+  /** The file alone now holds `position`. */
+  recordFolded(position: Position): void {
+    const file = stampFingerprint(this.path);
+    this.sidecar.update({ folding: false, folded: { position, file } });
+  }
+
+  /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
+  rewriteLog(copy: Copy): void {
+    if (!copy.log || !copy.position) return;
+    rewriteLog(this.path, frameOffset(copy.position.frame + 1, copy.log.header.pageSize));
+  }
+
+  /** The wal-index's header; waits out another program's update of it. */
+  readIndex(): SharedIndex {
+    const index = this.#index as SharedIndex;
+    for (let i = 0; i < INDEX_TRIES; i++) {
+      if (index.read()) return index;
+      pause(1);
+    }
+    throw new LockstepError(codes.PRIMARY_CHANGED, {
+      copy: this.path,
+      what: "SQLite's index of its log stayed invalid for a second",
+      state: "Whether the last transaction is on the replicas is unknown",
+      next: "Close other programs that use this database, then reopen",
+    });
+  }
+
+  /** Has something been committed that the replicas do not hold? */
+  hasNews(): boolean {
+    const { position } = this;
+    const index = this.#index as SharedIndex;
+    if (!index.read()) this.readIndex();
+    if (index.frames === 0) return false;
+    return !(
+      index.frames === position.frame &&
+      sameSums(index, position) &&
+      sameSalts(index, position)
+    );
+  }
+
+  /** Is the file as it was when the position that the replicas hold was folded into it? */
+  foldedHere(): boolean {
+    const { folded } = this.sidecar.state;
+    const file = readFingerprint(this.path);
+    return (
+      folded !== null &&
+      file !== null &&
+      samePosition(folded.position, this.position) &&
+      sameFingerprint(folded.file, file)
+    );
+  }
+
+  /** Reads log bytes. */
+  readLog(into: Uint8Array, at: number, length: number, offset: number): void {
+    const n = readFully(this.#log, into, at, length, offset);
+    if (n !== length) throw new Error(`the log ends at byte ${offset + n}`);
+  }
+
+  /** The log is on stable storage. */
+  syncLog(): void {
+    fs.fdatasyncSync(this.#log);
+  }
+
+  /** Moves the read mark to the log's present end: from here on the log cannot restart. */
+  hold(): void {
+    this.letRestart();
+    const guard = this.#guard as Connection;
+    guard.exec("BEGIN");
+    guard.all("SELECT count(*) FROM sqlite_schema");
+    this.#guarding = true;
+  }
+
+  /** Gives the read mark up: once all is folded the next commit restarts the log. */
+  letRestart(): void {
+    if (this.#guarding) this.#guard?.exec("COMMIT");
+    this.#guarding = false;
+  }
+
+  /** Folds what the log holds as far as readers allow; true if that was all of it. */
+  fold(): boolean {
+    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+    const row = checkpoint(this.#connection(), "PASSIVE");
+    return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;
+  }
+
+  /**
+   * Lets go of it.
+   * @param folded is the whole log in the file? Then it is removed; else it stays, as after a crash
+   */
+  close(folded: boolean, event: string): void {
+    this.letRestart();
+    // Whichever connection closes last would fold and unlink the log, if it may write.
+    const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
+    first?.close();
+    last?.close();
+    if (this.#log >= 0) fs.closeSync(this.#log);
+    if (this.#shm >= 0) closeShared(this.#shm);
+    if (event !== "") this.sidecar.update({}, { event: [event, ""] });
+    this.sidecar.close();
+  }
+
+  #connection(): Connection {
+    return this.#admin as Connection;
+  }
+}
+
+function cannotBeReplicated(copy: string, mode: string): LockstepError {
+  return new LockstepError(codes.BUSY, {
+    copy,
+    what: `Its journal mode is ${mode} and SQLite would not change it to WAL`,
+    state: "Nothing was changed",
+    next: "Close other programs that use this database, then open it again",
+  });
+}

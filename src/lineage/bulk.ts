@@ -1,0 +1,110 @@
+/**
+ * Work that reads whole database files, in a process of its own: closing a descriptor of a database
+ * file would drop the POSIX locks that the application's process holds on it.
+ *
+ *   node bulk.js '{"task": "copy" | "compare" | "delta", "from": PATH, "to": PATH, …}'
+ *
+ * It prints one JSON object a line: {"progress": {phase, bytesDone, bytesTotal}} now and then, and
+ * at the end {"result": …} or {"error": {message, code}}.
+ */
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Progress } from "../options.ts";
+import type { Salts } from "../wal/format.ts";
+import { type ByteProgress, compareImages } from "../wal/image.ts";
+import { copyFile } from "./copy.ts";
+import { writeDelta } from "./delta.ts";
+
+export type BulkTask =
+  /** Copies `from`, a file without a log that matters, to `to`, durable but for its name. */
+  | { readonly task: "copy"; readonly from: string; readonly to: string }
+  /** Compares the logical images page by page. */
+  | { readonly task: "compare"; readonly from: string; readonly to: string }
+  /** Writes into `log` the transaction that turns the file `to` into the file `from`. */
+  | ({ readonly task: "delta"; readonly from: string; readonly to: string; log: string } & Salts);
+
+export interface BulkResult {
+  readonly pages: number;
+  /** Pages that differ (compare) or were written (delta); for a copy all of them. */
+  readonly differing: number;
+}
+
+/** Runs a task in a child process and passes its progress on. Rejects with the child's error. */
+export function runBulk(
+  task: BulkTask,
+  path: string,
+  onProgress: (progress: Progress) => void,
+): Promise<BulkResult> {
+  return new Promise((resolve, reject) => {
+    const self = fileURLToPath(import.meta.url);
+    const child = spawn(process.execPath, ["--no-warnings", self, JSON.stringify(task)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const began = performance.now();
+    let result: BulkResult | null = null;
+    let failure: Error | null = null;
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const message = JSON.parse(line) as BulkMessage;
+      if ("result" in message) result = message.result;
+      else if ("error" in message) {
+        failure = Object.assign(new Error(message.error.message), { code: message.error.code });
+      } else {
+        const seconds = (performance.now() - began) / 1000;
+        const bytesPerSecond = Math.round(message.progress.bytesDone / Math.max(seconds, 1e-3));
+        onProgress({ phase: task.task, path, ...message.progress, bytesPerSecond });
+      }
+    });
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      if (failure) reject(failure);
+      else if (result && code === 0) resolve(result);
+      else reject(new Error(`the process that does the ${task.task} ended with ${code ?? signal}`));
+    });
+  });
+}
+
+// --- internal ---
+
+type BulkMessage =
+  | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
+  | { readonly result: BulkResult }
+  | { readonly error: { readonly message: string; readonly code: string | undefined } };
+
+const PROGRESS_EVERY_MS = 100;
+
+function main(task: BulkTask): void {
+  const say = (message: BulkMessage): void =>
+    void process.stdout.write(`${JSON.stringify(message)}\n`);
+  let said = 0;
+  const progress: ByteProgress = (bytesDone, bytesTotal) => {
+    const now = performance.now();
+    if (now - said < PROGRESS_EVERY_MS && bytesDone < bytesTotal) return;
+    said = now;
+    say({ progress: { bytesDone, bytesTotal } });
+  };
+  try {
+    say({ result: perform(task, progress) });
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    say({ error: { message, code } });
+    process.exitCode = 1;
+  }
+}
+
+function perform(task: BulkTask, progress: ByteProgress): BulkResult {
+  switch (task.task) {
+    case "copy":
+      return copyFile(task.from, task.to, progress);
+    case "compare": {
+      const { pages, differing } = compareImages(task.from, task.to, progress);
+      return { pages, differing };
+    }
+    case "delta":
+      return writeDelta(task.from, task.to, task.log, task, progress);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  main(JSON.parse(process.argv[2] as string) as BulkTask);
+}

@@ -1,0 +1,36 @@
+/**
+ * The first copy: a database file's bytes, to another name, durable but for that name.
+ * Runs where nobody has a database open (bulk.ts).
+ */
+import fs from "node:fs";
+import type { ByteProgress } from "../wal/image.ts";
+import { readFully, writeFully } from "../wal/scan.ts";
+import type { BulkResult } from "./bulk.ts";
+
+const CHUNK_BYTES = 4 << 20;
+
+/** Copies all of `from` to the new file `to`, with its mode bits, and syncs it. */
+export function copyFile(from: string, to: string, progress: ByteProgress): BulkResult {
+  const source = fs.openSync(from, "r");
+  try {
+    const { size, mode } = fs.fstatSync(source);
+    const dest = fs.openSync(to, "wx", mode);
+    try {
+      fs.fchmodSync(dest, mode);
+      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1)));
+      for (let at = 0; at < size; ) {
+        const n = readFully(source, chunk, 0, Math.min(chunk.length, size - at), at);
+        if (n === 0) throw new Error(`${from} became shorter while it was copied`);
+        writeFully(dest, chunk, 0, n, at);
+        at += n;
+        progress(at, size);
+      }
+      fs.fsyncSync(dest);
+    } finally {
+      fs.closeSync(dest);
+    }
+    return { pages: 0, differing: 0 };
+  } finally {
+    fs.closeSync(source);
+  }
+}

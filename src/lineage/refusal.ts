@@ -1,0 +1,61 @@
+/**
+ * The errors of a start that is refused: which code, what was found, what settles it.
+ */
+import { codes, LockstepError } from "../errors.ts";
+import type { Decision } from "./decide.ts";
+import type { Copy } from "./describe.ts";
+import { formatPosition } from "./position.ts";
+
+export function refusal(
+  primary: Copy,
+  replica: Copy,
+  { relation, because }: Decision,
+): LockstepError {
+  const pair = `${primary.path} ${replica.path}`;
+  const both = `Primary ${describe(primary)}; replica ${replica.path} ${describe(replica)}`;
+  const untouched = `Neither copy was changed. ${both}`;
+  if (primary.file === "missing") {
+    return new LockstepError(codes.PRIMARY_MISSING, {
+      copy: primary.path,
+      what: `The primary is missing or empty, but its replica ${replica.path} is not`,
+      state: untouched,
+      next: `To go on from the replica: lockstep restore ${replica.path} ${primary.path} (or open with restoreMissing: true)`,
+    });
+  }
+  switch (relation) {
+    case "stale-primary":
+      return new LockstepError(codes.PRIMARY_STALE, {
+        copy: primary.path,
+        what: `The primary is an older state of its replica ${replica.path}: ${because}`,
+        state: untouched,
+        next: `To go on from the replica: lockstep sync ${pair} --from replica. To go back to the older state for good: lockstep sync ${pair} --from primary`,
+      });
+    case "fenced":
+      return new LockstepError(codes.FENCED, {
+        copy: primary.path,
+        what: `Its replica ${replica.path} was promoted: another primary took its place`,
+        state: untouched,
+        next: "Use the primary that was restored from the replica; this one is its past",
+      });
+    case "unknown":
+      return new LockstepError(codes.REPLICA_UNKNOWN, {
+        copy: replica.path,
+        what: `This file is not a replica of ${primary.path}: ${because}`,
+        state: untouched,
+        next: `Name another path, or move it away; to overwrite it (it is set aside): lockstep sync ${pair} --from primary`,
+      });
+    default:
+      return new LockstepError(codes.DIVERGED, {
+        copy: replica.path,
+        what: `Neither copy can be shown to contain the other: ${because}`,
+        state: untouched,
+        next: `Compare them: lockstep verify ${pair}. Then choose: lockstep sync ${pair} --from primary, or --from replica; the other is set aside`,
+      });
+  }
+}
+
+function describe(copy: Copy): string {
+  if (copy.file === "missing") return "is missing or empty";
+  if (!copy.position) return `has no proven position (${copy.because})`;
+  return `is at ${formatPosition(copy.position)}`;
+}

@@ -1,0 +1,36 @@
+/**
+ * The primary is behind its replica: a torn tail, a disk that lied, a log that was deleted. The
+ * replica's log takes the place of its own before anyone reads the primary: first what the primary
+ * has goes into its file, then the whole log appears beside it in one rename. At every instant it
+ * is a database, the old state or the new.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import type { Driver } from "../driver.ts";
+import { syncDirectory } from "../targets/file.ts";
+import { type Copy, walPath } from "./describe.ts";
+import { busy, foldAndRecord } from "./fold.ts";
+import { copyLog } from "./log-copy.ts";
+import type { Position } from "./position.ts";
+import type { Sidecar } from "./sidecar.ts";
+
+/** Makes the primary hold what the replica holds, durably. */
+export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, replica: Copy): void {
+  const from = primary.position as Position;
+  const to = replica.position as Position;
+  foldAndRecord(driver, sidecar, from);
+  // The last connection removes both; if one is left, another program has the primary open.
+  if (fs.existsSync(walPath(primary.path)) || fs.existsSync(`${primary.path}-shm`)) {
+    throw busy(primary.path);
+  }
+  const fresh = `${primary.path}-lockstep-new`;
+  fs.rmSync(fresh, { force: true });
+  copyLog(walPath(replica.path), fresh, to, fs.statSync(primary.path).mode);
+  const { salt1, salt2 } = to;
+  sidecar.update(
+    { generation: { salt1, salt2, base: replica.base ?? from } },
+    { history: [from], event: ["rolled forward", `to frame ${to.frame} of ${replica.path}`] },
+  );
+  fs.renameSync(fresh, walPath(primary.path));
+  syncDirectory(path.dirname(primary.path));
+}

@@ -1,0 +1,140 @@
+/**
+ * What a mirror does with the frames that reach it.
+ *
+ * Invariants:
+ *   - the replica's log is, byte for byte, the first `frames` frames of the primary's generation;
+ *   - nothing is written that does not continue the checksum chain of what stands there;
+ *   - a new generation's header is written only when the replica's file holds all of the previous
+ *     one, synced, and the sidecar names the new generation and the position it stands on;
+ *   - nothing is confirmed as the end of a transaction before it is synced.
+ */
+import { codes, LockstepError } from "../errors.ts";
+import type { FramesRecord, Window } from "../gate/ring.ts";
+import { pause } from "../gate/slots.ts";
+import { invariant } from "../invariant.ts";
+import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { type Position, samePosition } from "../lineage/position.ts";
+import type { Sidecar } from "../lineage/sidecar.ts";
+import type { Target } from "../targets/target.ts";
+import { walkFrames } from "../wal/chain.ts";
+import {
+  decodeWalHeader,
+  frameOffset,
+  frameSize,
+  sameSalts,
+  sameSums,
+  WAL_HEADER_SIZE,
+  type WalHeader,
+} from "../wal/format.ts";
+
+/** How long to wait for a reader of the replica before trying again, in milliseconds. */
+const READER_WAIT_MS = 5;
+
+export class Delivery {
+  readonly #target: Target;
+  readonly #sidecar: Sidecar;
+  /** The generation in the replica's log; null while it has none. */
+  #header: WalHeader | null;
+  #position: Position;
+  #unsynced = false;
+
+  constructor(target: Target, sidecar: Sidecar, header: WalHeader | null, position: Position) {
+    this.#target = target;
+    this.#sidecar = sidecar;
+    this.#header = header;
+    this.#position = position;
+  }
+
+  /** What the replica holds; durable after `sync`. */
+  get position(): Position {
+    return this.#position;
+  }
+
+  /** Verifies the frames of one record and writes those that the replica does not have yet. */
+  deliver(record: FramesRecord, window: Window): void {
+    const headerSize = record.first === 1 ? WAL_HEADER_SIZE : 0;
+    if (!this.#header || !sameSalts(this.#header, record)) this.#begin(record, window);
+    const header = this.#header as WalHeader;
+    invariant(header.pageSize === record.pageSize, "a generation has one page size", { record });
+
+    // A replica that is further than another in the same start gets what it has already.
+    const have = this.#position.frame;
+    invariant(record.first <= have + 1, "frames are delivered without a gap", { record, have });
+    const skip = Math.min(have - (record.first - 1), record.frames);
+    const count = record.frames - skip;
+    if (count > 0) {
+      const size = frameSize(header.pageSize);
+      const at = window.at + headerSize + skip * size;
+      const first = record.first + skip;
+      const walk = walkFrames(window.bytes, at, count, first, this.#position, header);
+      if (walk.frames !== count) throw broken(`frame ${first + walk.frames} has a wrong checksum`);
+      this.#target.check({ ...header, frames: have });
+      if (first === 1) {
+        this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE + count * size, 0);
+        this.#target.publish(); // the index still speaks of the generation before
+      } else {
+        this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
+      }
+      this.#unsynced = true;
+      this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
+    }
+    if (record.ends && this.#position.frame === record.first + record.frames - 1) {
+      if (!sameSums(this.#position, record)) throw broken("the log ends in another checksum");
+    }
+  }
+
+  /** Everything delivered is on stable storage and visible to readers. */
+  sync(): void {
+    if (!this.#unsynced) return;
+    this.#target.sync();
+    this.#target.publish();
+    this.#unsynced = false;
+  }
+
+  /** Folds the log into the file if no reader is in the way, and records it. */
+  fold(): boolean {
+    invariant(!this.#unsynced, "only synced frames are folded");
+    const { folded } = this.#sidecar.state;
+    if (folded && samePosition(folded.position, this.#position)) return true;
+    if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+    if (!this.#target.fold(this.#position.frame)) return false;
+    const file = stampFingerprint(this.#sidecar.copy);
+    this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
+    return true;
+  }
+
+  /** A record of a generation that the replica's log does not hold yet. */
+  #begin(record: FramesRecord, window: Window): void {
+    invariant(record.first === 1, "a new generation begins at its first frame", { record });
+    const header = decodeWalHeader(window.bytes.subarray(window.at, window.at + WAL_HEADER_SIZE));
+    if (!header || !sameSalts(header, record)) throw broken("the log's header is not valid");
+    this.sync();
+    while (!this.fold()) pause(READER_WAIT_MS); // the committing thread keeps the deadline
+    const base = this.#position;
+    this.#sidecar.update(
+      { generation: { salt1: header.salt1, salt2: header.salt2, base } },
+      { history: [base] },
+    );
+    this.#header = header;
+    this.#position = {
+      timeline: base.timeline,
+      salt1: header.salt1,
+      salt2: header.salt2,
+      frame: 0,
+      ...pick(header),
+    };
+  }
+}
+
+function pick({ sum1, sum2 }: { sum1: number; sum2: number }): { sum1: number; sum2: number } {
+  return { sum1, sum2 };
+}
+
+function broken(why: string): LockstepError {
+  return new LockstepError(codes.PRIMARY_IO, {
+    copy: null,
+    what: `What was read from the primary's log does not verify: ${why}`,
+    state: "Nothing of it was written to the replica, which holds all that was acknowledged",
+    next: "Check the primary's disk and memory, then: lockstep verify PRIMARY REPLICA",
+  });
+}

@@ -1,0 +1,156 @@
+/**
+ * The start, on the replica's side: make the replica, or bring it to where frames can be appended.
+ * The primary stands still meanwhile (its hub holds SQLite's write lock). Each step leaves either
+ * the old state or the new one, whenever it is cut off; the order of its lines is why.
+ */
+import { randomInt } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import type { Driver } from "../driver.ts";
+import type { Membership } from "../gate/messages.ts";
+import { type BulkResult, runBulk } from "../lineage/bulk.ts";
+import { walPath } from "../lineage/describe.ts";
+import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { foldAndRecord } from "../lineage/fold.ts";
+import { copyLog } from "../lineage/log-copy.ts";
+import type { Position } from "../lineage/position.ts";
+import type { Sidecar } from "../lineage/sidecar.ts";
+import type { Progress } from "../options.ts";
+import { syncDirectory } from "../targets/file.ts";
+
+export type OnProgress = (progress: Progress) => void;
+
+/** Beside a replica, while it is being made. */
+const temporary = (copy: string): string => `${copy}-lockstep-new`;
+
+/** The full copy: a replica where there is none. */
+export async function makeCopy(
+  sidecar: Sidecar,
+  membership: Membership,
+  onProgress: OnProgress,
+): Promise<void> {
+  const copy = sidecar.copy;
+  const fresh = temporary(copy);
+  fs.rmSync(fresh, { force: true });
+  // A log without its file belongs to nothing, but SQLite would replay it over the new file.
+  setAside(copy, ["-wal", "-journal"]);
+  fs.rmSync(`${copy}-shm`, { force: true });
+  await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, onProgress);
+  const file = stampFingerprint(fresh);
+  sidecar.update(
+    { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },
+    { event: ["copied", `from ${membership.primary}`], history: [membership.position] },
+  );
+  fs.renameSync(fresh, copy);
+  syncDirectory(path.dirname(copy));
+}
+
+/** The last proof: how many pages differ between the two images? */
+export function comparePages(
+  sidecar: Sidecar,
+  membership: Membership,
+  onProgress: OnProgress,
+): Promise<BulkResult> {
+  const { copy } = sidecar;
+  return runBulk({ task: "compare", from: membership.primary, to: copy }, copy, onProgress);
+}
+
+/** Takes a file that was just proven equal as the replica. */
+export function adopt(driver: Driver, sidecar: Sidecar, membership: Membership): void {
+  foldAndRecord(
+    driver,
+    sidecar,
+    membership.position,
+    { ...belongTo(membership), generation: null },
+    { event: ["adopted", "all pages were equal"], history: [membership.position] },
+  );
+}
+
+/** Writes the pages that differ as one transaction: an older replica becomes equal. */
+export async function resynchronise(
+  driver: Driver,
+  sidecar: Sidecar,
+  from: Position,
+  membership: Membership,
+  onProgress: OnProgress,
+): Promise<void> {
+  const { copy } = sidecar;
+  const log = temporary(copy);
+  const salts = { salt1: randomInt(0xffffffff), salt2: randomInt(0xffffffff) };
+  fs.rmSync(log, { force: true });
+  foldAndRecord(driver, sidecar, from);
+  const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
+  const { differing } = await runBulk(task, copy, onProgress);
+  sidecar.update({ resync: { ...salts, to: membership.position } });
+  if (differing > 0) {
+    fs.renameSync(log, walPath(copy));
+    syncDirectory(path.dirname(copy));
+  }
+  foldAndRecord(
+    driver,
+    sidecar,
+    membership.position,
+    { ...belongTo(membership), generation: null },
+    { event: ["re-synchronised", `${differing} pages written`], history: [membership.position] },
+  );
+}
+
+/** Puts the primary's log beside a replica that has none, whole, in one rename. */
+export function installLog(sidecar: Sidecar, membership: Membership): void {
+  const { copy } = sidecar;
+  const { position, base } = membership;
+  const log = temporary(copy);
+  fs.rmSync(log, { force: true });
+  copyLog(walPath(membership.primary), log, position, fs.statSync(copy).mode);
+  const { salt1, salt2 } = position;
+  sidecar.update({ generation: { salt1, salt2, base } }, { history: base ? [base] : [] });
+  fs.renameSync(log, walPath(copy));
+  syncDirectory(path.dirname(copy));
+}
+
+/** The other way round: the replica's content to a new file, and the replica on a new timeline. */
+export async function exportCopy(
+  driver: Driver,
+  sidecar: Sidecar,
+  position: Position,
+  { to, timeline }: { to: string; timeline: number },
+  onProgress: OnProgress,
+): Promise<void> {
+  foldAndRecord(driver, sidecar, position);
+  fs.rmSync(to, { force: true });
+  await runBulk({ task: "copy", from: sidecar.copy, to }, to, onProgress);
+  sidecar.update(
+    {
+      timeline,
+      folded: { ...(sidecar.state.folded as Folded), position: { ...position, timeline } },
+    },
+    { event: ["promoted", `restored to ${to}, timeline ${timeline}`] },
+  );
+}
+
+/** Renames what stands beside `copy` under these suffixes to a dated name; returns the new names. */
+export function setAside(copy: string, suffixes: readonly string[]): string[] {
+  const date = new Date().toISOString().replace(/[:.]/g, "-");
+  const renamed: string[] = [];
+  for (const suffix of suffixes) {
+    if (!fs.existsSync(`${copy}${suffix}`)) continue;
+    const aside = `${copy}.set-aside-${date}${suffix}`;
+    fs.renameSync(`${copy}${suffix}`, aside);
+    renamed.push(aside);
+  }
+  return renamed;
+}
+
+// --- internal ---
+
+type Folded = NonNullable<Sidecar["state"]["folded"]>;
+
+function belongTo({ databaseId, timeline }: Membership): {
+  databaseId: string;
+  timeline: number;
+  role: "replica";
+  folding: false;
+  resync: null;
+} {
+  return { databaseId, timeline, role: "replica", folding: false, resync: null };
+}

@@ -1,0 +1,211 @@
+/**
+ * A mirror worker: the one thread that touches one replica, from its lock to its last sync.
+ *
+ *   1  look      lock the sidecar, describe the replica, report it
+ *   2  prepare   do what the committing thread decides: copy, delta, compare, adopt, install a log
+ *   3  mirror    deliver what comes through the ring, sync, confirm; fold when told
+ *   4  close     fold if possible, record, let go
+ *
+ * Steps 1 and 2 run on the event loop (a child process does the bulk work), step 3 blocks on the
+ * shared cells. Whatever goes wrong is posted as `failed`; then the worker only waits to be closed.
+ */
+import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { type Driver, loadDriver } from "../driver.ts";
+import { toErrorData } from "../errors.ts";
+import type { Command, Report, WorkerData } from "../gate/messages.ts";
+import { RingReader } from "../gate/ring.ts";
+import { Slots, states } from "../gate/slots.ts";
+import { invariant } from "../invariant.ts";
+import { type Copy, describeCopy } from "../lineage/describe.ts";
+import { foldAndRecord } from "../lineage/fold.ts";
+import { Sidecar } from "../lineage/sidecar.ts";
+import type { Progress } from "../options.ts";
+import { FileTarget, rewriteLog } from "../targets/file.ts";
+import type { Target } from "../targets/target.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
+import { Delivery } from "./delivery.ts";
+import { replicaFailure } from "./failure.ts";
+import { adopt, comparePages, exportCopy, installLog, makeCopy, resynchronise } from "./prepare.ts";
+
+class Worker {
+  readonly #data: WorkerData;
+  readonly #slots: Slots;
+  readonly #ring: RingReader;
+  readonly #driver: Driver;
+  #sidecar: Sidecar | null = null;
+  #target: Target | null = null;
+  #delivery: Delivery | null = null;
+  #failed = false;
+  #done = false;
+
+  constructor(data: WorkerData) {
+    this.#data = data;
+    this.#slots = new Slots(data.memory);
+    this.#ring = new RingReader(data.memory.ring);
+    this.#driver = loadDriver(data.driver);
+  }
+
+  async run(): Promise<void> {
+    await this.#guarded(() => this.#look());
+    while (!this.#done) {
+      const seen = this.#slots.work();
+      await this.#guarded(() => this.#drainRing());
+      const message = receiveMessageOnPort(this.#data.port) as { message: Command } | undefined;
+      if (message) await this.#guarded(() => this.#obey(message.message));
+      else if (!this.#done) this.#slots.waitForWork(seen);
+    }
+  }
+
+  /** Runs a step; a failure is posted once, and from then on only `close` is obeyed. */
+  async #guarded(step: () => void | Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#failed = true;
+      const failure = replicaFailure(this.#data.path, error);
+      this.#post({ type: "failed", error: toErrorData(failure) });
+      this.#slots.setState(this.#data.replica, states.FAILED);
+    }
+  }
+
+  #look(): void {
+    this.#sidecar = Sidecar.open(this.#driver, this.#data.path, "replica");
+    this.#completeResync();
+    this.#post({ type: "described", copy: this.#describe() });
+  }
+
+  /** A re-synchronisation that a crash cut off after its log was in place. */
+  #completeResync(): void {
+    const sidecar = this.#held();
+    const { resync } = sidecar.state;
+    if (!resync) return;
+    const { log } = this.#describe();
+    if (log && sameSalts(log.header, resync)) {
+      foldAndRecord(this.#driver, sidecar, resync.to, { resync: null, generation: null });
+    } else {
+      sidecar.update({ resync: null });
+    }
+  }
+
+  async #obey(command: Command): Promise<void> {
+    if (this.#failed && command.type !== "close") return;
+    const progress = (p: Progress): void => this.#post({ type: "progress", progress: p });
+    switch (command.type) {
+      case "describe":
+        return this.#post({ type: "described", copy: this.#describe() });
+      case "copy":
+        await makeCopy(this.#held(), command.membership, progress);
+        return this.#post({ type: "ready" });
+      case "compare": {
+        const result = await comparePages(this.#held(), command.membership, progress);
+        return this.#post({ type: "compared", ...result });
+      }
+      case "adopt":
+        adopt(this.#driver, this.#held(), command.membership);
+        return this.#post({ type: "ready" });
+      case "delta": {
+        const { position } = this.#describe();
+        invariant(position !== null, "only a proven replica is re-synchronised");
+        await resynchronise(this.#driver, this.#held(), position, command.membership, progress);
+        return this.#post({ type: "ready" });
+      }
+      case "install-log":
+        installLog(this.#held(), command.membership);
+        return this.#post({ type: "ready" });
+      case "export": {
+        const { position } = this.#describe();
+        invariant(position !== null, "only a proven replica is restored from");
+        const { to, timeline } = command;
+        await exportCopy(this.#driver, this.#held(), position, { to, timeline }, progress);
+        return this.#post({ type: "ready" });
+      }
+      case "attach":
+        return this.#attach();
+      case "fold":
+        return this.#fold();
+      case "close":
+        return this.#close(command.event);
+    }
+  }
+
+  #attach(): void {
+    const copy = this.#describe();
+    const { log, position } = copy;
+    invariant(position !== null, "only a proven replica is attached", { because: copy.because });
+    if (log) rewriteLog(copy.path, frameOffset(position.frame + 1, log.header.pageSize));
+    this.#target = new FileTarget(this.#driver, this.#data.path);
+    this.#delivery = new Delivery(this.#target, this.#held(), log?.header ?? null, position);
+    this.#target.publish();
+    this.#post({ type: "attached", position });
+    this.#slots.setState(this.#data.replica, states.ATTACHED);
+  }
+
+  /** Delivers all that is in the ring, syncs once, confirms. */
+  #drainRing(): void {
+    const delivery = this.#delivery;
+    if (!delivery || this.#failed) return;
+    const head = this.#slots.head();
+    let ended = false;
+    for (let next = this.#ring.next(head); next; next = this.#ring.next(head)) {
+      delivery.deliver(next.record, next.window);
+      ended ||= next.record.ends;
+      // A piece of a transaction that is larger than the ring: make room for the next piece.
+      if (!ended) this.#slots.confirm(this.#data.replica, this.#ring.tail);
+    }
+    if (!ended) return;
+    delivery.sync();
+    this.#slots.confirm(this.#data.replica, this.#ring.tail);
+  }
+
+  #fold(): void {
+    const done = this.#delivery?.fold() ?? false;
+    const because = done ? "" : "a reader of the replica is in the way";
+    this.#post({ type: "folded", done, because });
+  }
+
+  #close(event: string): void {
+    this.#done = true;
+    try {
+      if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event);
+    } finally {
+      try {
+        this.#target?.close();
+        if (this.#sidecar) this.#sidecar.close();
+      } finally {
+        this.#post({ type: "closed" });
+        this.#slots.setState(this.#data.replica, states.CLOSED);
+        this.#data.port.close();
+      }
+    }
+  }
+
+  /** Everything into the file, and nothing left beside it but the sidecar. */
+  #letGo(delivery: Delivery, event: string): void {
+    delivery.sync();
+    const folded = delivery.fold();
+    this.#held().update({}, { event: [event, ""], history: [delivery.position] });
+    if (!folded) return; // a reader is in the way: the log stays, and proves the position as well
+    this.#target?.close();
+    this.#target = null;
+    // The last connection to close removes the log, which is all in the file, and the `-shm`.
+    const last = this.#driver.open(this.#data.path, { timeout: 0 });
+    last.all("SELECT count(*) FROM sqlite_schema");
+    last.close();
+  }
+
+  #describe(): Copy {
+    return describeCopy(this.#data.path, this.#held());
+  }
+
+  #held(): Sidecar {
+    invariant(this.#sidecar !== null, "the replica is locked");
+    return this.#sidecar;
+  }
+
+  #post(report: Report): void {
+    this.#data.port.postMessage(report);
+    this.#slots.ring();
+  }
+}
+
+await new Worker(workerData as WorkerData).run();

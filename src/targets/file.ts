@@ -1,0 +1,168 @@
+/**
+ * A copy in a file of this machine: `<path>`, its `-wal`, and while it is open its `-shm`.
+ *
+ * A read-only connection of SQLite's stays open all the while. It holds SQLite's shared lock, so
+ * that no other program's last close folds and unlinks the log; and being read-only it never does
+ * so itself, not even when the process is torn down around it. Folding is done by SQLite, on a
+ * connection opened for that.
+ *
+ * Descriptors of the `-shm` stay open until the connection is closed, for closing one drops the
+ * locks this process holds on it. The file itself is never opened here.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import type { Connection, Driver } from "../driver.ts";
+import { codes, LockstepError } from "../errors.ts";
+import { readFully, writeFully } from "../wal/scan.ts";
+import { SharedIndex } from "../wal/shared-index.ts";
+import type { Target } from "./target.ts";
+
+export class FileTarget implements Target {
+  readonly #driver: Driver;
+  readonly #path: string;
+  readonly #guard: Connection;
+  readonly #log: number;
+  readonly #shm: number;
+  readonly #index: SharedIndex;
+
+  /** Opens the database at `path`, which exists and is in WAL mode; makes its log's name durable. */
+  constructor(driver: Driver, file: string) {
+    this.#driver = driver;
+    this.#path = file;
+    this.#guard = openGuard(driver, file);
+    this.#log = fs.openSync(`${file}-wal`, "r+");
+    this.#shm = fs.openSync(`${file}-shm`, "r+");
+    this.#index = new SharedIndex(this.#shm);
+    syncDirectory(path.dirname(file));
+  }
+
+  check(expected: { salt1: number; salt2: number; frames: number }): void {
+    if (fs.fstatSync(this.#log).nlink === 0) throw gone(this.#path, "Its log was unlinked");
+    // After our own writes the index is invalid until a reader rebuilds it, and then it is ours.
+    const index = this.#index;
+    if (!index.read() || expected.frames === 0 || index.frames === 0) return;
+    const ours = index.salt1 === expected.salt1 && index.salt2 === expected.salt2;
+    if (ours && index.frames <= expected.frames) return;
+    throw new LockstepError(codes.REPLICA_CHANGED, {
+      copy: this.#path,
+      what: "Another program wrote a transaction into the replica",
+      state:
+        "The primary holds every acknowledged transaction; this replica holds one it should not",
+      next: "Close that program; reopen; if the start refuses: lockstep sync --from primary",
+    });
+  }
+
+  write(bytes: Uint8Array, at: number, length: number, offset: number): void {
+    writeFully(this.#log, bytes, at, length, offset);
+  }
+
+  sync(): void {
+    fs.fdatasyncSync(this.#log);
+  }
+
+  publish(): void {
+    this.#index.invalidate();
+  }
+
+  fold(frames: number): boolean {
+    const connection = this.#driver.open(this.#path, { timeout: 0 });
+    try {
+      connection.exec("PRAGMA synchronous=FULL");
+      connection.exec("PRAGMA wal_autocheckpoint=0");
+      let row = checkpoint(connection, "RESTART");
+      if (row.log < frames) {
+        // A reader rebuilt the index while we were appending, and published what it had seen.
+        this.#index.invalidate();
+        row = checkpoint(connection, "RESTART");
+      }
+      return !row.busy && row.log === frames && row.checkpointed === frames;
+    } finally {
+      connection.close();
+    }
+  }
+
+  close(): void {
+    this.#guard.close();
+    fs.closeSync(this.#log);
+    closeShared(this.#shm);
+  }
+}
+
+/** A read-only connection that has read once, and so holds SQLite's shared lock until closed. */
+export function openGuard(driver: Driver, file: string): Connection {
+  const guard = driver.open(file, { readOnly: true, timeout: 1000 });
+  try {
+    guard.all("SELECT count(*) FROM sqlite_schema");
+    return guard;
+  } catch (error) {
+    guard.close();
+    throw error;
+  }
+}
+
+/** Closes a descriptor of a `-shm`, unless another connection of this process may be using it. */
+export function closeShared(shm: number): void {
+  // SQLite unlinks the `-shm` with the last connection. While it has a name somebody has it open,
+  // perhaps in this process: then the descriptor is left, for closing it would drop their locks.
+  if (fs.fstatSync(shm).nlink === 0) fs.closeSync(shm);
+}
+
+export interface CheckpointRow {
+  readonly busy: boolean;
+  /** Frames in the log; -1 if the database is not in WAL mode. */
+  readonly log: number;
+  readonly checkpointed: number;
+}
+
+/** Runs the pragma and reads all three columns of its row. */
+export function checkpoint(
+  connection: Connection,
+  mode: "PASSIVE" | "RESTART" | "TRUNCATE",
+): CheckpointRow {
+  const row = connection.all(`PRAGMA wal_checkpoint(${mode})`)[0] ?? {};
+  return {
+    busy: Number(row["busy"]) !== 0,
+    log: Number(row["log"]),
+    checkpointed: Number(row["checkpointed"]),
+  };
+}
+
+/**
+ * Writes a log's first `length` bytes over themselves and syncs them. What was read from a log
+ * after an unclean stop may exist in the page cache only, marked clean by a sync that failed; a
+ * plain sync would skip such pages, so they are made dirty first.
+ */
+export function rewriteLog(file: string, length: number): void {
+  const fd = fs.openSync(`${file}-wal`, "r+");
+  try {
+    const chunk = new Uint8Array(1 << 20);
+    for (let at = 0; at < length; ) {
+      const n = readFully(fd, chunk, 0, Math.min(chunk.length, length - at), at);
+      if (n === 0) throw gone(file, "Its log became shorter while it was read");
+      writeFully(fd, chunk, 0, n, at);
+      at += n;
+    }
+    fs.fdatasyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Makes created, renamed and unlinked names in a directory durable. */
+export function syncDirectory(directory: string): void {
+  const fd = fs.openSync(directory, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function gone(copy: string, what: string): LockstepError {
+  return new LockstepError(codes.REPLICA_GONE, {
+    copy,
+    what,
+    state: "The primary holds every acknowledged transaction; what this copy holds is not known",
+    next: "Bring its disk and directory back and reopen: the start brings the copies together",
+  });
+}

@@ -1,0 +1,31 @@
+/**
+ * Where a copy lives. A target stores a log, byte for byte, and can fold it into the file beneath.
+ * What stands in it and when it may be written is the mirror's business (mirror/delivery.ts); each
+ * method here says what is true once it has returned. Everything throws what the system says; after
+ * any throw the target is only closed.
+ */
+export interface Target {
+  /**
+   * Is the log still ours: the file under its name, and nobody else's frames in it?
+   * @throws if it was unlinked, replaced or written by another program
+   */
+  check(expected: { salt1: number; salt2: number; frames: number }): void;
+
+  /** Writes log bytes at `offset`. Not durable, not yet seen by readers. */
+  write(bytes: Uint8Array, at: number, length: number, offset: number): void;
+
+  /** All that was written is on stable storage, the log's name and length included. */
+  sync(): void;
+
+  /** Readers that begin from now on see all of the log. */
+  publish(): void;
+
+  /**
+   * Folds the log's `frames` frames into the file, durably, and waits for no one: false if readers
+   * are in the way. After true no reader depends on the log, so its next generation may begin.
+   */
+  fold(frames: number): boolean;
+
+  /** Lets go of everything; changes nothing. */
+  close(): void;
+}

@@ -1,0 +1,239 @@
+/**
+ * One side of a comparison: a database held still while it is read, whoever writes it meanwhile.
+ *
+ * How it is held depends on what lies there, for nothing may be made or left beside a copy:
+ *   -wal and -shm exist     it may be in use: a read-only connection keeps a read transaction open,
+ *                           so SQLite neither folds the log past it nor restarts it
+ *   rollback journal mode   the same; SQLite's shared lock keeps writers from committing
+ *   no committed log        nobody has it open: SQLite reads the file as immutable
+ *   a log without -shm      nobody has it open, and any connection would make a -shm: the pages are
+ *                           read by us; what SQLite must look at is copied into a temporary directory
+ * In the last two cases `disturbed` says afterwards whether somebody came and wrote after all.
+ *
+ * The descriptor of the file outlives the connection: closing it first would drop SQLite's locks.
+ */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
+import { codes, LockstepError } from "../errors.ts";
+import { Image, Log } from "../wal/image.ts";
+import { writeFully } from "../wal/scan.ts";
+
+export class Snapshot {
+  readonly path: string;
+  readonly #fd: number;
+  #held: DatabaseSync | null = null;
+  #log: Log | null = null;
+  #fingerprint = "";
+  #rebuilt: { readonly db: DatabaseSync; readonly directory: string } | null = null;
+
+  /** @throws LockstepError NOT_A_DATABASE if there is no such file */
+  constructor(file: string) {
+    this.path = file;
+    this.#fd = openFile(file);
+  }
+
+  /** The file's device and inode: two paths of one file are no two copies. */
+  get identity(): string {
+    const { dev, ino } = fs.fstatSync(this.#fd, { bigint: true });
+    return `${dev}:${ino}`;
+  }
+
+  get log(): Log | null {
+    return this.#log;
+  }
+
+  /**
+   * Lets go of what was held and takes the newest committed state.
+   * @throws LockstepError BUSY, VERIFY
+   */
+  take(): void {
+    this.#log?.close();
+    this.#log = null;
+    this.#dropRebuilt();
+    if (this.#held) {
+      this.#held.exec("COMMIT");
+      begin(this.#held);
+    } else {
+      this.#fingerprint = fingerprint(this.path);
+      this.#held = hold(this.path, fs.fstatSync(this.#fd).size);
+    }
+    this.#log = Log.open(`${this.path}-wal`);
+  }
+
+  /** The image of what was taken, up to the commit frame `cut` if given. */
+  image(cut?: number): Image {
+    return new Image(this.path, this.#fd, this.#log, cut);
+  }
+
+  /** Was it written since it was taken, though nobody seemed to have it open? */
+  get disturbed(): boolean {
+    return this.#held === null && (fingerprint(this.path) !== this.#fingerprint || !this.#stands());
+  }
+
+  /** Has anybody committed or folded since it was taken? */
+  get moved(): boolean {
+    const log = Log.open(`${this.path}-wal`);
+    try {
+      return fingerprint(this.path) !== this.#fingerprint || endOf(log) !== endOf(this.#log);
+    } finally {
+      log?.close();
+    }
+  }
+
+  /** Lends a connection that sees this state to SQLite's own checks. */
+  query<T>(use: (db: DatabaseSync) => T): T {
+    if (this.#held) return use(this.#held);
+    if (!this.#log && fs.fstatSync(this.#fd).size > 0) {
+      const db = openReadOnly(immutable(this.path));
+      try {
+        return use(db);
+      } finally {
+        db.close();
+      }
+    }
+    this.#rebuilt ??= rebuild(this.image());
+    return use(this.#rebuilt.db);
+  }
+
+  close(): void {
+    this.#held?.close();
+    this.#dropRebuilt();
+    this.#log?.close();
+    fs.closeSync(this.#fd); // last: see above
+  }
+
+  #stands(): boolean {
+    return this.#log === null || this.#log.stands();
+  }
+
+  #dropRebuilt(): void {
+    if (!this.#rebuilt) return;
+    this.#rebuilt.db.close();
+    fs.rmSync(this.#rebuilt.directory, { recursive: true });
+    this.#rebuilt = null;
+  }
+}
+
+// --- internal ---
+
+const BUSY_TIMEOUT_MS = 5000;
+const CHUNK_PAGES = 256;
+
+function openFile(file: string): number {
+  try {
+    return fs.openSync(file, "r");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
+    throw new LockstepError(codes.NOT_A_DATABASE, {
+      copy: file,
+      what: "There is no such file",
+      state: "Nothing was changed",
+      next: "Check the path",
+      cause,
+    });
+  }
+}
+
+/** A read-only connection in a read transaction; null if it would leave files or cannot be had. */
+function hold(file: string, size: number): DatabaseSync | null {
+  if (size === 0) return null; // SQLite would delete a log beside an empty file
+  const hasLog = fs.existsSync(`${file}-wal`);
+  if (hasLog ? !fs.existsSync(`${file}-shm`) : isWalMode(file)) return null;
+  let db: DatabaseSync | null = null;
+  try {
+    db = openReadOnly(file);
+    begin(db);
+    return db;
+  } catch (error) {
+    db?.close();
+    if (NOT_HERE.has(primaryCode(error))) return null;
+    throw readError(file, error);
+  }
+}
+
+function begin(db: DatabaseSync): void {
+  db.exec("BEGIN");
+  db.prepare("SELECT count(*) FROM sqlite_schema").get(); // BEGIN alone takes nothing yet
+}
+
+function openReadOnly(name: string): DatabaseSync {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  const db = new DatabaseSync(name, { readOnly: true });
+  db.exec(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`);
+  return db;
+}
+
+function immutable(file: string): string {
+  return `${pathToFileURL(file).href}?immutable=1`;
+}
+
+/** Byte 18 of the file, the version a reader must know: 2 is WAL mode. */
+function isWalMode(file: string): boolean {
+  // Not through a descriptor that would be closed under a connection: none is open yet.
+  const fd = fs.openSync(file, "r");
+  try {
+    const bytes = new Uint8Array(1);
+    fs.readSync(fd, bytes, 0, 1, 18);
+    return bytes[0] === 2;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** SQLite's primary result code of an error of node:sqlite. */
+function primaryCode(error: unknown): number {
+  return Number((error as { errcode?: unknown }).errcode) & 0xff;
+}
+
+/**
+ * READONLY, CORRUPT, CANTOPEN, NOTADB: a read-only disk without a usable -shm, or a damaged file.
+ * The pages can be compared all the same; what SQLite says of them is part of the report.
+ */
+const NOT_HERE: ReadonlySet<number> = new Set([8, 11, 14, 26]);
+const SQLITE_BUSY = 5;
+
+function readError(file: string, cause: unknown): unknown {
+  if (primaryCode(cause) !== SQLITE_BUSY) return cause;
+  return new LockstepError(codes.BUSY, {
+    copy: file,
+    what: `Another program holds it exclusively and did not let go in ${BUSY_TIMEOUT_MS} ms`,
+    state: "Nothing was changed",
+    next: "Close that program or wait for it, and run the command again",
+    cause,
+  });
+}
+
+function fingerprint(file: string): string {
+  const stat = fs.statSync(file, { bigint: true });
+  return `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
+}
+
+function endOf(log: Log | null): string {
+  return log ? JSON.stringify([log.header, log.end]) : "";
+}
+
+/** Writes the image into a file that SQLite may open without a log. */
+function rebuild(image: Image): { db: DatabaseSync; directory: string } {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-verify-"));
+  try {
+    const file = path.join(directory, "image.db");
+    const fd = fs.openSync(file, "wx", 0o600);
+    try {
+      const chunk = new Uint8Array(CHUNK_PAGES * image.pageSize);
+      for (let first = 1; first <= image.pages; first += CHUNK_PAGES) {
+        const count = Math.min(CHUNK_PAGES, image.pages - first + 1);
+        image.read(first, count, chunk);
+        writeFully(fd, chunk, 0, count * image.pageSize, (first - 1) * image.pageSize);
+      }
+    } finally {
+      fs.closeSync(fd);
+    }
+    return { db: openReadOnly(immutable(file)), directory };
+  } catch (error) {
+    fs.rmSync(directory, { recursive: true });
+    throw error;
+  }
+}
