@@ -185,11 +185,12 @@ class Worker {
     const folded = delivery.fold();
     this.#held().update({}, { event: [event, ""], history: [delivery.position] });
     if (!folded) return; // a reader is in the way: the log stays, and proves the position as well
-    this.#target?.close();
-    this.#target = null;
-    // The last connection to close removes the log, which is all in the file, and the `-shm`.
+    // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
+    // still says that all is folded: from a new index SQLite would write the whole log once more.
     const last = this.#driver.open(this.#data.path, { timeout: 0 });
     last.all("SELECT count(*) FROM sqlite_schema");
+    this.#target?.close();
+    this.#target = null;
     last.close();
   }
 

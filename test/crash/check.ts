@@ -2,7 +2,7 @@
  * The checks on what a killed process left behind, each on a copy of the directories of its own, in
  * a fresh process. Prints what it found as JSON; whether that is right is for the caller to say.
  */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { verify } from "../../src/verify.ts";
 import { type Contents, contentsOf, foundIn } from "./contents.ts";
@@ -54,7 +54,10 @@ async function check(job: CheckJob): Promise<CheckReport> {
 }
 
 function askShell(shell: string, path: string): string {
-  return execFileSync(shell, [path, "PRAGMA integrity_check"], { encoding: "utf8" }).trim();
+  const { stdout, stderr } = spawnSync(shell, [path, "PRAGMA integrity_check"], {
+    encoding: "utf8",
+  });
+  return (stdout + stderr).trim();
 }
 
 async function look(path: string): Promise<Contents | null> {
