@@ -19,10 +19,15 @@ import { LiveLine, table } from "./terminal.ts";
 
 export async function survive(seed: number, seconds: number): Promise<0 | 1> {
   const directory = mkdtempSync(join(tmpdir(), "lockstep-ledger-"));
+  const cleanUp = () => rmSync(directory, { recursive: true, force: true });
+  process.once("SIGINT", () => {
+    cleanUp();
+    process.exit(130);
+  });
   try {
     return await story(directory, seed, seconds);
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    cleanUp();
   }
 }
 

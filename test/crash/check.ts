@@ -62,20 +62,32 @@ function askShell(shell: string, path: string): string {
 
 async function look(path: string): Promise<Contents | null> {
   if (!existsSync(path)) return null;
-  const db = (await plain("node:sqlite"))(path);
-  const contents = contentsOf(db);
-  db.close();
-  return contents;
+  try {
+    const db = (await plain("node:sqlite"))(path);
+    const contents = contentsOf(db);
+    db.close();
+    return contents;
+  } catch (error) {
+    return unreadable(error);
+  }
 }
 
 async function reopen(job: CheckJob): Promise<CheckReport["reopened"]> {
   const { primary, replica } = job.a;
-  const db = (await replicated(job.reopenWith))(primary, { replicas: [replica] });
-  const contents = contentsOf(db);
-  db.close();
-  const { identical } = await verify(primary, replica);
-  const sameBytes = readFileSync(primary).equals(readFileSync(replica));
-  return { ...contents, identical, sameBytes };
+  try {
+    const db = (await replicated(job.reopenWith))(primary, { replicas: [replica] });
+    const contents = contentsOf(db);
+    db.close();
+    const { identical } = await verify(primary, replica);
+    const sameBytes = readFileSync(primary).equals(readFileSync(replica));
+    return { ...contents, identical, sameBytes };
+  } catch (error) {
+    return { ...unreadable(error), identical: false, sameBytes: false };
+  }
+}
+
+function unreadable(error: unknown): Contents {
+  return { found: 0, integrity: (error as Error).stack ?? String(error), digest: "" };
 }
 
 /** The oracle stays at `lo`, for the next life of the pair; what may follow is tried on a copy. */

@@ -5,7 +5,7 @@ import type { Connection } from "./perform.ts";
 export interface Contents {
   /** The highest transaction number in it, 0 before the first. */
   readonly found: number;
-  /** "ok", or what SQLite complains of. */
+  /** "ok", or what SQLite or Lockstep complains of. */
   readonly integrity: string;
   readonly digest: string;
 }

@@ -22,7 +22,7 @@ function contents(
 ): string[] {
   // Before the first acknowledgement a copy need not exist.
   if (copy === null) return lo === 0 ? [] : [`${name}: no file, but ${lo} were acknowledged`];
-  if (copy.integrity !== "ok") return [`${name}: integrity_check says ${copy.integrity}`];
+  if (copy.integrity !== "ok") return [`${name}: not sound: ${copy.integrity}`];
   const { found } = copy;
   if (found < lo) return [`${name}: ${lo} were acknowledged, ${found} are found`];
   if (found > hi) return [`${name}: holds ${found}, but only ${hi} were ever begun`];
