@@ -24,8 +24,11 @@ const PACKED_PAGES = ["README.md", "LICENSE", "CHANGELOG.md"];
 let tarball = "";
 let contents: string[] = [];
 
+/** Runs a command with this Node.js first on the PATH, as in an npm script. */
 function run(command: string, args: string[], cwd: string): SpawnSyncReturns<string> {
-  return spawnSync(command, args, { cwd, encoding: "utf8", shell: windows });
+  const PATH = [dirname(process.execPath), process.env.PATH].join(delimiter);
+  const env = { ...process.env, PATH };
+  return spawnSync(command, args, { cwd, env, encoding: "utf8", shell: windows });
 }
 
 /** Runs a command that must succeed and returns what it printed. */
