@@ -53,7 +53,6 @@ export class Gate {
   /** @param after the frame after which to send, in the present generation */
   #replicate(after: number): void {
     const primary = this.#primary;
-    const deadline = performance.now() + this.#timeout;
 
     // 1. How far does the log reach, and is it still the generation that the replicas hold?
     const log = primary.readIndex();
@@ -63,7 +62,7 @@ export class Gate {
     const base = primary.position;
 
     // 2. Hand the new frames to every mirror; each starts to write at once.
-    this.#send(log, fresh ? 0 : after, deadline);
+    this.#send(log, fresh ? 0 : after);
 
     // 3. Meanwhile sync the primary's own log, and put a new generation on record.
     primary.syncLog();
@@ -73,7 +72,7 @@ export class Gate {
     }
 
     // 4. Wait until every replica has synced.
-    this.#await(() => this.#confirmed(), deadline);
+    this.#await(() => this.#confirmed());
 
     // 5. That is the new position of all copies.
     primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
@@ -83,7 +82,7 @@ export class Gate {
   }
 
   /** Copies frames `after + 1` to the log's end into the ring, in pieces if they are many. */
-  #send(log: SharedIndex, after: number, deadline: number): void {
+  #send(log: SharedIndex, after: number): void {
     const { pageSize, frames: last, salt1, salt2, sum1, sum2 } = log;
     const size = frameSize(pageSize);
     const perPiece = Math.floor((this.#ring.maxPayload - WAL_HEADER_SIZE) / size);
@@ -91,7 +90,7 @@ export class Gate {
       const frames = Math.min(perPiece, last - first + 1);
       const offset = first === 1 ? 0 : frameOffset(first, pageSize);
       const bytes = frameOffset(first + frames, pageSize) - offset;
-      this.#await(() => this.#ring.free(this.#slowestTail()) >= this.#ring.needs(bytes), deadline);
+      this.#await(() => this.#ring.free(this.#slowestTail()) >= this.#ring.needs(bytes));
       const window = this.#ring.reserve(bytes);
       this.#primary.readLog(window.bytes, window.at, bytes, offset);
       const ends = first + frames - 1 === last;
@@ -115,11 +114,20 @@ export class Gate {
     return slowest;
   }
 
-  /** Blocks until `done`, a mirror's failure or the deadline. The order of reads is slots.ts's. */
-  #await(done: () => boolean, deadline: number): void {
+  /**
+   * Blocks until `done`, a mirror's failure, or until the slowest mirror has not moved for
+   * `timeout`. The order of reads is slots.ts's.
+   */
+  #await(done: () => boolean): void {
+    let tail = this.#slowestTail();
+    let deadline = performance.now() + this.#timeout;
     for (;;) {
       const seen = this.#slots.bell();
       if (done()) return;
+      if (tail !== this.#slowestTail()) {
+        tail = this.#slowestTail();
+        deadline = performance.now() + this.#timeout;
+      }
       for (const mirror of this.#mirrors) {
         const failure = mirror.poll();
         if (failure) throw failure;

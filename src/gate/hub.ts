@@ -3,6 +3,7 @@
  * thread to the same primary share it; the first opens it, the last one's close brings the copies
  * to rest. A second thread or process is refused by the sidecar's lock.
  */
+import fs from "node:fs";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
@@ -16,6 +17,7 @@ import { Gate, gateFailure } from "./gate.ts";
 import { Mirror } from "./mirror.ts";
 import { Primary } from "./primary.ts";
 import { allocate, Slots } from "./slots.ts";
+import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
@@ -72,11 +74,12 @@ export class Hub {
     const memory = allocate(options.replicas.length, RING_BYTES);
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, onProgress } = options;
+    distinct(key, options.replicas);
     this.#primary = new Primary(loadDriver(driver), key);
     try {
       const context = { driver, memory, slots, timeout, onProgress };
       options.replicas.forEach((path, i) => {
-        this.#mirrors.push(new Mirror(context, path, i));
+        this.#mirrors.push(new Mirror(context, realPath(path), i));
       });
       this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
       bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
@@ -85,6 +88,7 @@ export class Hub {
       this.#abandon();
       throw failure;
     }
+    warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
     this.replication = new ReplicationHandle(
       () => this.#status(),
@@ -239,6 +243,24 @@ export class Hub {
       ),
       failure: this.#failure,
     };
+  }
+}
+
+/** A copy of a file on itself is none. */
+function distinct(primary: string, replicas: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const path of [primary, ...replicas].map(realPath)) {
+    const file = fs.statSync(path, { throwIfNoEntry: false });
+    const names = [path, ...(file ? [`${file.dev}:${file.ino}`] : [])];
+    if (names.some((name) => seen.has(name))) {
+      throw new LockstepError(codes.BAD_OPTION, {
+        copy: path,
+        what: "Two of the copies are the same file",
+        state: "Nothing was opened",
+        next: "Name a different path for each replica, on another disk if it is to survive this one",
+      });
+    }
+    for (const name of names) seen.add(name);
   }
 }
 

@@ -49,7 +49,7 @@ export type Command =
   /** Make a whole, durable copy of the replica at `to`, and raise its timeline. `ready`. */
   | { readonly type: "export"; readonly to: string; readonly timeline: number }
   /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
-  | { readonly type: "attach" }
+  | { readonly type: "attach"; readonly timeline: number }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
   | { readonly type: "fold" }
   /** Fold if possible, record, let go of the replica and end. Answered by `closed`. */

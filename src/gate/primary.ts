@@ -68,6 +68,10 @@ export class Primary {
     syncDirectory(path.dirname(this.path));
   }
 
+  sqliteVersion(): string {
+    return String(this.#connection().all("SELECT sqlite_version() AS version")[0]?.["version"]);
+  }
+
   /** Keeps every writer out until `release`. */
   standStill(): void {
     this.#connection().exec("BEGIN IMMEDIATE");
@@ -157,8 +161,9 @@ export class Primary {
     if (n !== length) throw new Error(`the log ends at byte ${offset + n}`);
   }
 
-  /** The log is on stable storage. */
+  /** The log is on stable storage, under its name. */
   syncLog(): void {
+    if (fs.fstatSync(this.#log).nlink === 0) throw new Error("the log was unlinked");
     fs.fdatasyncSync(this.#log);
   }
 

@@ -109,6 +109,7 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
 /** Gives the primary a position if it has none, and every replica what it needs to be attached. */
 function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void {
   const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
+  takeOffice(primary);
   const state = primary.sidecar.state;
   const known = copy.position !== null && state.databaseId !== null;
   const bare = work.some(({ action: { do: it } }) =>
@@ -122,7 +123,7 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
     primary.standStill();
     primary.rewriteLog(copy);
   }
-  if (known) recordGeneration(primary, copy);
+  if (known) recordLog(primary, copy);
   try {
     const databaseId = state.databaseId ?? randomUUID();
     const { timeline } = state;
@@ -148,12 +149,27 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
 
 type Action = Decision["action"];
 
-/** A log that was begun since the last checkpoint is put on record before anything rests on it. */
-function recordGeneration(primary: Primary, { log, base }: Copy): void {
-  const { generation } = primary.sidecar.state;
-  if (!log || !base || (generation && sameSalts(generation, log.header))) return;
+/** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
+function takeOffice({ sidecar }: Primary): void {
+  if (sidecar.state.role === "primary") return;
+  const timeline = sidecar.state.timeline + 1;
+  sidecar.update(
+    { role: "primary", timeline },
+    { event: ["promoted", `opened as a primary, timeline ${timeline}`] },
+  );
+}
+
+/**
+ * After an unclean stop: a log that was begun since the last checkpoint is put on record before
+ * anything rests on it, and so is where it ended, for a replica that is not here today.
+ */
+function recordLog({ sidecar }: Primary, { log, base, position }: Copy): void {
+  if (!log || !position) return;
   const { salt1, salt2 } = log.header;
-  primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
+  const known =
+    sidecar.state.generation !== null && sameSalts(sidecar.state.generation, log.header);
+  if (known || !base) sidecar.update({}, { history: [position] });
+  else sidecar.update({ generation: { salt1, salt2, base } }, { history: [base, position] });
 }
 
 function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boolean {
@@ -166,11 +182,12 @@ function prepareOne(mirror: Mirror, action: Action, membership: Membership): voi
   switch (action.do) {
     case "copy":
     case "begin":
-      return mirror.post({ type: "copy", membership });
+      mirror.post({ type: "copy", membership });
+      return;
     case "delta":
-      return mirror.post({ type: "delta", membership });
     case "compare":
-      return mirror.post({ type: "compare", membership });
+      mirror.post({ type: action.do, membership });
+      return;
     case "send":
     case "nothing":
       return;
@@ -207,7 +224,8 @@ function finishOne(mirror: Mirror, action: Action, copy: Copy, membership: Membe
 
 /** Every mirror begins to mirror; what a replica still lacks is sent and made durable. */
 function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void {
-  for (const mirror of mirrors) mirror.post({ type: "attach" });
+  const { timeline } = primary.sidecar.state;
+  for (const mirror of mirrors) mirror.post({ type: "attach", timeline });
   const positions = mirrors.map((mirror) => mirror.wait("attached").position);
   const index = primary.readIndex();
   const { position } = primary;

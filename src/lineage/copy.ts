@@ -8,6 +8,8 @@ import { readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 
 const CHUNK_BYTES = 4 << 20;
+/** How much may be written before it is synced, so that no sync takes longer than a deadline. */
+const SYNC_EVERY_BYTES = 256 << 20;
 
 /** Copies all of `from` to the new file `to`, with its mode bits, and syncs it. */
 export function copyFile(from: string, to: string, progress: ByteProgress): BulkResult {
@@ -23,6 +25,7 @@ export function copyFile(from: string, to: string, progress: ByteProgress): Bulk
         if (n === 0) throw new Error(`${from} became shorter while it was copied`);
         writeFully(dest, chunk, 0, n, at);
         at += n;
+        if (at % SYNC_EVERY_BYTES === 0) fs.fdatasyncSync(dest);
         progress(at, size);
       }
       fs.fsyncSync(dest);

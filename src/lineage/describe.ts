@@ -5,6 +5,7 @@
  * nothing, so it may look at a copy that is in use.
  */
 import fs from "node:fs";
+import path from "node:path";
 import type { Commit } from "../wal/chain.ts";
 import { type Salts, sameSalts, type WalHeader } from "../wal/format.ts";
 import { scanLog } from "../wal/scan.ts";
@@ -30,18 +31,18 @@ export interface Copy {
 }
 
 export function describeCopy(
-  path: string,
+  name: string,
   sidecar: { readonly state: SidecarState; readonly history: readonly Position[] } | null,
 ): Copy {
-  const file = readFingerprint(path);
+  const file = readFingerprint(name);
   const present = file !== null && file.size !== "0";
-  const scan = present ? scanLog(walPath(path)) : null;
+  const scan = present ? scanLog(walPath(name)) : null;
   const log = scan && scan.commits.length > 0 ? scan : null;
   const state = sidecar?.state ?? null;
   const proof: Proof =
     present && state ? prove(state, file, log) : unproven("it has no record of its lineage");
   return {
-    path,
+    path: name,
     file: present ? "present" : "missing",
     bytes: present ? Number(file.size) : 0,
     log,
@@ -51,8 +52,8 @@ export function describeCopy(
   };
 }
 
-export function walPath(path: string): string {
-  return `${path}-wal`;
+export function walPath(copy: string): string {
+  return `${copy}-wal`;
 }
 
 /** The commit that ends at `frame` of the copy's log, if there is one. */
@@ -60,13 +61,15 @@ export function commitAt(copy: Copy, frame: number): Commit | null {
   return copy.log?.commits.find((commit) => commit.frame === frame) ?? null;
 }
 
-/** Follow symbolic links, so that one file has one name; a missing file keeps its own. */
-export function realPath(path: string): string {
+/** Follows symbolic links, so that one file has one name; a missing file has its directory's. */
+export function realPath(file: string): string {
   try {
-    return fs.realpathSync(path);
+    return fs.realpathSync(file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return path;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    const parent = path.dirname(path.resolve(file));
+    if (!fs.existsSync(parent)) return path.resolve(file);
+    return path.join(fs.realpathSync(parent), path.basename(file));
   }
 }
 

@@ -149,9 +149,10 @@ export class Sidecar {
     this.#history.push(...history);
   }
 
-  /** Releases the lock. */
+  /** Releases the lock. A sidecar of a copy that never came to be is removed. */
   close(): void {
-    this.#put("owner", null);
+    if (this.#state.databaseId === null) fs.rmSync(sidecarPath(this.copy), { force: true });
+    else this.#put("owner", null);
     this.#connection.close();
   }
 

@@ -29,6 +29,8 @@ import {
 
 /** How long to wait for a reader of the replica before trying again, in milliseconds. */
 const READER_WAIT_MS = 5;
+/** How much of one transaction may be unsynced, so that no sync takes longer than a deadline. */
+const SYNC_EVERY_BYTES = 64 << 20;
 
 export class Delivery {
   readonly #target: Target;
@@ -36,7 +38,7 @@ export class Delivery {
   /** The generation in the replica's log; null while it has none. */
   #header: WalHeader | null;
   #position: Position;
-  #unsynced = false;
+  #unsyncedBytes = 0;
 
   constructor(target: Target, sidecar: Sidecar, header: WalHeader | null, position: Position) {
     this.#target = target;
@@ -75,8 +77,9 @@ export class Delivery {
       } else {
         this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
       }
-      this.#unsynced = true;
+      this.#unsyncedBytes += count * size;
       this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
+      if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) this.sync();
     }
     if (record.ends && this.#position.frame === record.first + record.frames - 1) {
       if (!sameSums(this.#position, record)) throw broken("the log ends in another checksum");
@@ -85,15 +88,15 @@ export class Delivery {
 
   /** Everything delivered is on stable storage and visible to readers. */
   sync(): void {
-    if (!this.#unsynced) return;
+    if (this.#unsyncedBytes === 0) return;
     this.#target.sync();
     this.#target.publish();
-    this.#unsynced = false;
+    this.#unsyncedBytes = 0;
   }
 
   /** Folds the log into the file if no reader is in the way, and records it. */
   fold(): boolean {
-    invariant(!this.#unsynced, "only synced frames are folded");
+    invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     const { folded } = this.#sidecar.state;
     if (folded && samePosition(folded.position, this.#position)) return true;
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });

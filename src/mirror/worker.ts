@@ -120,7 +120,7 @@ class Worker {
         return this.#post({ type: "ready" });
       }
       case "attach":
-        return this.#attach();
+        return this.#attach(command.timeline);
       case "fold":
         return this.#fold();
       case "close":
@@ -128,7 +128,11 @@ class Worker {
     }
   }
 
-  #attach(): void {
+  #attach(timeline: number): void {
+    const { state } = this.#held();
+    if (state.timeline !== timeline || state.role !== "replica") {
+      this.#held().update({ timeline, role: "replica" });
+    }
     const copy = this.#describe();
     const { log, position } = copy;
     invariant(position !== null, "only a proven replica is attached", { because: copy.because });

@@ -24,6 +24,8 @@ export class FileTarget implements Target {
   readonly #log: number;
   readonly #shm: number;
   readonly #index: SharedIndex;
+  readonly #logInode: number;
+  readonly #fileInode: number;
 
   /** Opens the database at `path`, which exists and is in WAL mode; makes its log's name durable. */
   constructor(driver: Driver, file: string) {
@@ -33,11 +35,16 @@ export class FileTarget implements Target {
     this.#log = fs.openSync(`${file}-wal`, "r+");
     this.#shm = fs.openSync(`${file}-shm`, "r+");
     this.#index = new SharedIndex(this.#shm);
+    this.#logInode = fs.fstatSync(this.#log).ino;
+    this.#fileInode = fs.statSync(file).ino;
     syncDirectory(path.dirname(file));
   }
 
   check(expected: { salt1: number; salt2: number; frames: number }): void {
-    if (fs.fstatSync(this.#log).nlink === 0) throw gone(this.#path, "Its log was unlinked");
+    const log = fs.statSync(`${this.#path}-wal`, { throwIfNoEntry: false });
+    if (log?.ino !== this.#logInode) throw gone(this.#path, "Its log was removed or replaced");
+    const file = fs.statSync(this.#path, { throwIfNoEntry: false });
+    if (file?.ino !== this.#fileInode) throw gone(this.#path, "Its file was removed or replaced");
     // After our own writes the index is invalid until a reader rebuilds it, and then it is ours.
     const index = this.#index;
     if (!index.read() || expected.frames === 0 || index.frames === 0) return;
