@@ -77,8 +77,8 @@ export class Gate {
     // 5. That is the new position of all copies.
     primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
 
-    // 6. Keep a new generation from restarting before it is folded.
-    if (fresh) primary.hold();
+    // 6. Keep the generation from restarting before it is folded.
+    if (fresh || !primary.held) primary.hold();
   }
 
   /** Copies frames `after + 1` to the log's end into the ring, in pieces if they are many. */

@@ -36,7 +36,8 @@ export class Primary {
   #log = -1;
   #shm = -1;
   #index: SharedIndex | null = null;
-  #guarding = false;
+  /** Does the guard keep the log from restarting? */
+  held = false;
   /** What every replica holds, durably: advanced at the end of each commit. */
   position: Position;
 
@@ -173,13 +174,13 @@ export class Primary {
     const guard = this.#guard as Connection;
     guard.exec("BEGIN");
     guard.all("SELECT count(*) FROM sqlite_schema");
-    this.#guarding = true;
+    this.held = true;
   }
 
   /** Gives the read mark up: once all is folded the next commit restarts the log. */
   letRestart(): void {
-    if (this.#guarding) this.#guard?.exec("COMMIT");
-    this.#guarding = false;
+    if (this.held) this.#guard?.exec("COMMIT");
+    this.held = false;
   }
 
   /** Folds what the log holds as far as readers allow; true if that was all of it. */

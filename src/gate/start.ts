@@ -127,6 +127,12 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
   try {
     const databaseId = state.databaseId ?? randomUUID();
     const { timeline } = state;
+    if (!known) {
+      primary.sidecar.update(
+        { databaseId, generation: null },
+        { history: [position], event: ["named", "replication begins at this content"] },
+      );
+    }
     const base = copy.base;
     const membership: Membership = { databaseId, timeline, position, base, primary: primary.path };
     for (const { mirror, action } of work) prepareOne(mirror, action, membership);
@@ -135,12 +141,6 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
     const bareOnes = known && copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
     for (const mirror of bareOnes) mirror.post({ type: "install-log", membership });
     for (const mirror of bareOnes) mirror.wait("ready");
-    if (!known) {
-      primary.sidecar.update(
-        { databaseId, generation: null },
-        { history: [position], event: ["adopted", "replication begins"] },
-      );
-    }
     primary.position = position;
   } finally {
     primary.release();

@@ -13,7 +13,7 @@ import type { FramesRecord, Window } from "../gate/ring.ts";
 import { pause } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
-import { type Position, samePosition } from "../lineage/position.ts";
+import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import type { Target } from "../targets/target.ts";
 import { walkFrames } from "../wal/chain.ts";
@@ -39,6 +39,8 @@ export class Delivery {
   #header: WalHeader | null;
   #position: Position;
   #unsyncedBytes = 0;
+  /** Is all folded, and does the wal-index say so, so that no new reader needs the log? */
+  #restartable = false;
 
   constructor(target: Target, sidecar: Sidecar, header: WalHeader | null, position: Position) {
     this.#target = target;
@@ -91,19 +93,25 @@ export class Delivery {
     if (this.#unsyncedBytes === 0) return;
     this.#target.sync();
     this.#target.publish();
+    this.#restartable = false;
     this.#unsyncedBytes = 0;
   }
 
   /** Folds the log into the file if no reader is in the way, and records it. */
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
-    const { folded } = this.#sidecar.state;
-    if (folded && samePosition(folded.position, this.#position)) return true;
+    if (this.#restartable) return true;
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
-    if (!this.#target.fold(this.#position.frame)) return false;
+    if (!this.#target.fold(this.#logFrames())) return false;
+    this.#restartable = true;
     const file = stampFingerprint(this.#sidecar.copy);
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
     return true;
+  }
+
+  /** How many frames the replica's log holds: none, if its position is that of the bare file. */
+  #logFrames(): number {
+    return this.#header ? this.#position.frame : 0;
   }
 
   /** A record of a generation that the replica's log does not hold yet. */
@@ -118,6 +126,7 @@ export class Delivery {
       { generation: { salt1: header.salt1, salt2: header.salt2, base } },
       { history: [base] },
     );
+    this.#restartable = false;
     this.#header = header;
     this.#position = {
       timeline: base.timeline,
