@@ -17,7 +17,7 @@ import os from "node:os";
 import path from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
-import { codes, LockstepError } from "../errors.ts";
+import { type Code, codes, LockstepError } from "../errors.ts";
 import { Image, Log } from "../wal/image.ts";
 import { writeFully } from "../wal/scan.ts";
 
@@ -55,10 +55,11 @@ export class Snapshot {
     this.#dropRebuilt();
     if (this.#held) {
       this.#held.exec("COMMIT");
-      begin(this.#held);
+      begin(this.path, this.#held);
+      this.#fingerprint = fingerprint(this.path);
     } else {
       this.#fingerprint = fingerprint(this.path);
-      this.#held = hold(this.path, fs.fstatSync(this.#fd).size);
+      this.#held = hold(this.path, this.#fd);
     }
     this.#log = Log.open(`${this.path}-wal`);
   }
@@ -83,15 +84,22 @@ export class Snapshot {
     }
   }
 
+  /** Can SQLite be shown this state only in a copy of the whole? */
+  get mustBeRebuilt(): boolean {
+    return this.#held === null && this.#log !== null;
+  }
+
   /** Lends a connection that sees this state to SQLite's own checks. */
   query<T>(use: (db: DatabaseSync) => T): T {
     if (this.#held) return use(this.#held);
-    if (!this.#log && fs.fstatSync(this.#fd).size > 0) {
-      const db = openReadOnly(immutable(this.path));
-      try {
-        return use(db);
-      } finally {
-        db.close();
+    if (!this.#log) {
+      const db = openImmutable(this.path);
+      if (db) {
+        try {
+          return use(db);
+        } finally {
+          db.close();
+        }
       }
     }
     this.#rebuilt ??= rebuild(this.image());
@@ -121,6 +129,9 @@ export class Snapshot {
 
 const BUSY_TIMEOUT_MS = 5000;
 const CHUNK_PAGES = 256;
+const HEADER_SIZE = 100;
+/** The version a reader must know: 2 stands for WAL mode. */
+const READ_VERSION_AT = 18;
 
 function openFile(file: string): number {
   try {
@@ -138,25 +149,33 @@ function openFile(file: string): number {
 }
 
 /** A read-only connection in a read transaction; null if it would leave files or cannot be had. */
-function hold(file: string, size: number): DatabaseSync | null {
-  if (size === 0) return null; // SQLite would delete a log beside an empty file
-  const hasLog = fs.existsSync(`${file}-wal`);
-  if (hasLog ? !fs.existsSync(`${file}-shm`) : isWalMode(file)) return null;
+function hold(file: string, fd: number): DatabaseSync | null {
+  const head = new Uint8Array(HEADER_SIZE);
+  if (fs.readSync(fd, head, 0, HEADER_SIZE, 0) === 0) return null; // SQLite would delete its log
+  const inWalMode = head[READ_VERSION_AT] === 2;
+  if (fs.existsSync(`${file}-wal`) ? !fs.existsSync(`${file}-shm`) : inWalMode) return null;
   let db: DatabaseSync | null = null;
   try {
     db = openReadOnly(file);
-    begin(db);
+    begin(file, db);
     return db;
   } catch (error) {
     db?.close();
-    if (NOT_HERE.has(primaryCode(error))) return null;
-    throw readError(file, error);
+    if (NOT_HERE.has(errorCode(error) & 0xff)) return null;
+    throw error;
   }
 }
 
-function begin(db: DatabaseSync): void {
-  db.exec("BEGIN");
-  db.prepare("SELECT count(*) FROM sqlite_schema").get(); // BEGIN alone takes nothing yet
+/** @throws LockstepError BUSY, VERIFY */
+function begin(file: string, db: DatabaseSync): void {
+  try {
+    db.exec("BEGIN");
+    db.prepare("SELECT count(*) FROM sqlite_schema").get(); // BEGIN alone takes nothing yet
+  } catch (cause) {
+    const [code, what, next] = READ_ERRORS[errorCode(cause)] ?? [];
+    if (!code || !what || !next) throw cause;
+    throw new LockstepError(code, { copy: file, what, state: "Nothing was changed", next, cause });
+  }
 }
 
 function openReadOnly(name: string): DatabaseSync {
@@ -166,45 +185,40 @@ function openReadOnly(name: string): DatabaseSync {
   return db;
 }
 
-function immutable(file: string): string {
-  return `${pathToFileURL(file).href}?immutable=1`;
-}
-
-/** Byte 18 of the file, the version a reader must know: 2 is WAL mode. */
-function isWalMode(file: string): boolean {
-  // Not through a descriptor that would be closed under a connection: none is open yet.
-  const fd = fs.openSync(file, "r");
+/** Null on a Node.js (before 22.15) whose SQLite takes no URI. */
+function openImmutable(file: string): DatabaseSync | null {
   try {
-    const bytes = new Uint8Array(1);
-    fs.readSync(fd, bytes, 0, 1, 18);
-    return bytes[0] === 2;
-  } finally {
-    fs.closeSync(fd);
+    return openReadOnly(`${pathToFileURL(file).href}?immutable=1`);
+  } catch (error) {
+    if (errorCode(error) === SQLITE_CANTOPEN) return null;
+    throw error;
   }
 }
 
-/** SQLite's primary result code of an error of node:sqlite. */
-function primaryCode(error: unknown): number {
-  return Number((error as { errcode?: unknown }).errcode) & 0xff;
+/** SQLite's extended result code of an error of node:sqlite; NaN of another. */
+function errorCode(error: unknown): number {
+  return Number((error as { errcode?: unknown }).errcode);
 }
 
+const SQLITE_CANTOPEN = 14;
 /**
  * READONLY, CORRUPT, CANTOPEN, NOTADB: a read-only disk without a usable -shm, or a damaged file.
  * The pages can be compared all the same; what SQLite says of them is part of the report.
  */
-const NOT_HERE: ReadonlySet<number> = new Set([8, 11, 14, 26]);
-const SQLITE_BUSY = 5;
+const NOT_HERE: ReadonlySet<number> = new Set([8, 11, SQLITE_CANTOPEN, 26]);
 
-function readError(file: string, cause: unknown): unknown {
-  if (primaryCode(cause) !== SQLITE_BUSY) return cause;
-  return new LockstepError(codes.BUSY, {
-    copy: file,
-    what: `Another program holds it exclusively and did not let go in ${BUSY_TIMEOUT_MS} ms`,
-    state: "Nothing was changed",
-    next: "Close that program or wait for it, and run the command again",
-    cause,
-  });
-}
+const READ_ERRORS: Record<number, readonly [Code, string, string]> = {
+  5: [
+    codes.BUSY,
+    `Another program holds it exclusively and did not let go in ${BUSY_TIMEOUT_MS} ms`,
+    "Close that program or wait for it, and run the command again",
+  ],
+  776: [
+    codes.VERIFY, // READONLY_ROLLBACK
+    "It has a hot journal: a transaction was cut off and must be rolled back first",
+    "Open it once with the program it belongs to, and run the command again",
+  ],
+};
 
 function fingerprint(file: string): string {
   const stat = fs.statSync(file, { bigint: true });
@@ -231,7 +245,7 @@ function rebuild(image: Image): { db: DatabaseSync; directory: string } {
     } finally {
       fs.closeSync(fd);
     }
-    return { db: openReadOnly(immutable(file)), directory };
+    return { db: openReadOnly(file), directory };
   } catch (error) {
     fs.rmSync(directory, { recursive: true });
     throw error;

@@ -1,0 +1,46 @@
+/**
+ * Which table or index does a page belong to? SQLite's dbstat virtual table knows.
+ */
+import type { DatabaseSync } from "node:sqlite";
+
+/**
+ * The owners of `pages`, as far as they can be told: a free page has none, nor has a page of a tree
+ * that is damaged above it. Reads every page of the database.
+ */
+export function ownersOf(db: DatabaseSync, pages: ReadonlySet<number>): Map<number, string> {
+  const owners = new Map<number, string>();
+  for (const tree of treesOf(db)) {
+    try {
+      const rows = db.prepare("SELECT pageno FROM dbstat WHERE name=?").iterate(tree);
+      for (const { pageno } of rows as Iterable<{ pageno: number }>) {
+        if (pages.has(pageno)) owners.set(pageno, tree);
+      }
+    } catch {
+      // This tree is damaged, or this SQLite has no dbstat. Its pages stay without an owner; what
+      // is wrong with it is integrity_check's to say.
+    }
+    if (owners.size === pages.size) break;
+  }
+  return owners;
+}
+
+/** What SQLite says of the whole database: "ok", or its findings, one a line. */
+export function integrityOf(db: DatabaseSync): string {
+  try {
+    const rows = db.prepare("PRAGMA integrity_check").all();
+    return rows.map((row) => String(Object.values(row)[0])).join("\n");
+  } catch (error) {
+    return (error as Error).message; // a schema that cannot be read, a collation that is unknown
+  }
+}
+
+// --- internal ---
+
+function treesOf(db: DatabaseSync): string[] {
+  try {
+    const rows = db.prepare("SELECT name FROM sqlite_schema WHERE rootpage > 0").all();
+    return ["sqlite_schema", ...rows.map((row) => String(row["name"]))];
+  } catch {
+    return ["sqlite_schema"];
+  }
+}
