@@ -23,6 +23,12 @@ export function checkpointAll(
   mirrors: readonly Mirror[],
   gate: Gate,
 ): CheckpointOutcome {
+  // 0. With no frames in the log there is nothing to fold.
+  if (primary.readIndex().frames === 0) {
+    if (!primary.foldedHere()) throw restartedBehindUs(primary.path);
+    return { done: true, because: "" };
+  }
+
   // 1. Move the read mark to the end of the log; it still keeps the generation from restarting.
   primary.hold();
   if (!sameSalts(primary.readIndex(), primary.position)) throw restartedBehindUs(primary.path);

@@ -190,10 +190,10 @@ export class Hub {
         this.#fence(error);
       }
     }
-    const failure = this.#failure as LockstepError | null;
-    const event = failure ? `failed: ${failure.code}` : "closed";
+    const event = this.#failure ? `failed: ${(this.#failure as LockstepError).code}` : "closed";
     for (const mirror of this.#mirrors) mirror.close(event);
     this.#primary.close(folded, event);
+    const failure = this.#failure ?? this.#mirrors.find((mirror) => mirror.failure)?.failure;
     if (failure && !known) throw failure;
   }
 

@@ -97,21 +97,16 @@ export class Delivery {
     this.#unsyncedBytes = 0;
   }
 
-  /** Folds the log into the file if no reader is in the way, and records it. */
+  /** Folds the log, if there is one, into the file if no reader is in the way, and records it. */
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
-    if (this.#restartable) return true;
+    if (this.#restartable || !this.#header) return true;
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
-    if (!this.#target.fold(this.#logFrames())) return false;
+    if (!this.#target.fold(this.#position.frame)) return false;
     this.#restartable = true;
     const file = stampFingerprint(this.#sidecar.copy);
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
     return true;
-  }
-
-  /** How many frames the replica's log holds: none, if its position is that of the bare file. */
-  #logFrames(): number {
-    return this.#header ? this.#position.frame : 0;
   }
 
   /** A record of a generation that the replica's log does not hold yet. */

@@ -167,20 +167,17 @@ class Worker {
     this.#post({ type: "folded", done, because });
   }
 
-  #close(event: string): void {
+  /** Whatever fails on the way is posted; in the end the replica is let go. */
+  async #close(event: string): Promise<void> {
     this.#done = true;
-    try {
+    await this.#guarded(() => {
       if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event);
-    } finally {
-      try {
-        this.#target?.close();
-        if (this.#sidecar) this.#sidecar.close();
-      } finally {
-        this.#post({ type: "closed" });
-        this.#slots.setState(this.#data.replica, states.CLOSED);
-        this.#data.port.close();
-      }
-    }
+    });
+    await this.#guarded(() => this.#target?.close());
+    await this.#guarded(() => this.#sidecar?.close());
+    this.#post({ type: "closed" });
+    this.#slots.setState(this.#data.replica, states.CLOSED);
+    this.#data.port.close();
   }
 
   /** Everything into the file, and nothing left beside it but the sidecar. */
