@@ -211,7 +211,7 @@ export function compare(
     progress((first - 1 + count) * size, pages * size);
   }
   for (let page = common + 1; page <= pages; page++) if (page !== lockPage(size)) differs(page);
-  progress(pages * size, pages * size);
+  if (common < pages || pages === 0) progress(pages * size, pages * size);
   return { pages, different, differing };
 }
 
