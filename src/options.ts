@@ -1,6 +1,8 @@
 /**
  * The options of a replicated database: what the two drop-ins accept beside the driver's own.
  */
+import path from "node:path";
+import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit";
 export type ReplicaFailurePolicy = "stop";
@@ -15,21 +17,27 @@ export interface Progress {
   readonly bytesPerSecond: number;
 }
 
+/** Where a copy lives. */
+export type Replica = string | { readonly path: string };
+
 export interface ReplicationOptions {
-  /** Where the other copies live: file paths, or objects that name one. At least one. */
-  replicas?: readonly (string | { readonly path: string })[];
+  /**
+   * Where the other copies live: file paths, or objects that name one. At least one. Relative paths
+   * start at the working directory, as the primary's does.
+   */
+  replicas?: readonly Replica[] | undefined;
   /** What a returning write means. Only `"commit"`: it is on stable storage in every copy. */
-  durability?: Durability;
+  durability?: Durability | undefined;
   /** What a failing replica does to commits. Only `"stop"`: the connection is fenced. */
-  onReplicaFailure?: ReplicaFailurePolicy;
+  onReplicaFailure?: ReplicaFailurePolicy | undefined;
   /** How long a commit or a step of the start waits for a replica, in milliseconds. Default 60000. */
-  replicaTimeout?: number;
+  replicaTimeout?: number | undefined;
   /** If the primary is missing or empty and a replica is not: restore it. Default false. */
-  restoreMissing?: boolean;
+  restoreMissing?: boolean | undefined;
   /** The size of the log, in bytes, from which it is checkpointed. Default 8 MiB. */
-  checkpointBytes?: number;
+  checkpointBytes?: number | undefined;
   /** Called while long work is done at the start, in the constructor. */
-  onProgress?: (progress: Progress) => void;
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Checked, with the defaults filled in; replica paths absolute. */
@@ -39,4 +47,162 @@ export interface Replication {
   readonly restoreMissing: boolean;
   readonly checkpointBytes: number;
   readonly onProgress: ((progress: Progress) => void) | null;
+}
+
+export type OptionName = keyof ReplicationOptions;
+
+/**
+ * Reads Lockstep's options among the driver's; what it does not know is left to the driver.
+ * @param options the constructor's argument, whatever it is
+ * @param inDsn the options that the DSN named, checked; {} without a DSN
+ * @returns null if no replica is given
+ * @throws LockstepError BAD_OPTION
+ */
+export function readOptions(options: unknown, inDsn: ReplicationOptions): Replication | null {
+  const given = isObject(options) ? options : {};
+  refuseNearMisses(given);
+  const merged: ReplicationOptions = { ...inDsn };
+  for (const name of optionNames) {
+    const value = given[name];
+    if (value === undefined) continue;
+    const wrong = wrongWith(name, value);
+    if (wrong !== null) throw badOption(`Option \`${name}\` ${wrong}`);
+    refuseContradiction(name, inDsn[name], value);
+    Object.assign(merged, { [name]: value });
+  }
+  if (merged.replicas === undefined) {
+    if (!("replicas" in given)) refuseWithoutEffect(merged);
+    return null;
+  }
+  return {
+    replicas: absolutePaths(merged.replicas),
+    replicaTimeout: merged.replicaTimeout ?? 60_000,
+    restoreMissing: merged.restoreMissing ?? false,
+    checkpointBytes: merged.checkpointBytes ?? 8 << 20,
+    onProgress: merged.onProgress ?? null,
+  };
+}
+
+/** What is wrong with an option's value, to stand behind its name; null if nothing is. */
+export function wrongWith(name: OptionName, value: unknown): string | null {
+  for (const [holds, must] of rules[name]) {
+    if (!holds(value as never)) return `must ${must}, not ${show(value)}`;
+  }
+  return null;
+}
+
+/** The option that was probably meant by an unknown name, or null. */
+export function nearMiss(name: string): OptionName | null {
+  const plain = name.replaceAll(/[-_]/g, "").toLowerCase();
+  for (const option of optionNames) {
+    if (distance(plain, option.toLowerCase()) <= 2) return option;
+  }
+  return null;
+}
+
+// --- internal ---
+
+/** What must hold, checked in this order; and how an error says it. */
+type Rule<Value = never> = readonly [holds: (value: Value) => boolean, must: string];
+
+const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
+  replicas: [
+    [Array.isArray, "be an array"],
+    [(value: unknown[]) => value.length > 0, "name at least one replica"],
+    [
+      (value: unknown[]) => value.every(isReplica),
+      "hold paths, or objects with nothing but a path",
+    ],
+    [(value: Replica[]) => value.every(isPlainPath), "hold paths of files"],
+  ],
+  durability: [[(value: unknown) => value === "commit", 'be "commit"']],
+  onReplicaFailure: [[(value: unknown) => value === "stop", 'be "stop"']],
+  replicaTimeout: [
+    [integerFrom(1, 0x7fffffff), "be an integer from 1 to 2147483647, in milliseconds"],
+  ],
+  restoreMissing: [[(value: unknown) => typeof value === "boolean", "be true or false"]],
+  checkpointBytes: [
+    [integerFrom(65536, Number.MAX_SAFE_INTEGER), "be an integer from 65536 on, in bytes"],
+  ],
+  onProgress: [[(value: unknown) => typeof value === "function", "be a function"]],
+};
+
+const optionNames = Object.keys(rules) as OptionName[];
+
+function refuseNearMisses(given: Record<string, unknown>): void {
+  for (const name of Object.keys(given)) {
+    const meant = nearMiss(name);
+    if (meant !== null && meant !== name) {
+      throw badOption(`Option \`${name}\` is not known: is \`${meant}\` meant?`);
+    }
+  }
+}
+
+function refuseContradiction(name: OptionName, inDsn: unknown, value: unknown): void {
+  if (inDsn === undefined) return;
+  const same =
+    name === "replicas"
+      ? String(absolutePaths(inDsn as Replica[])) === String(absolutePaths(value as Replica[]))
+      : inDsn === value;
+  if (!same) throw badOption(`Option \`${name}\` contradicts the DSN, which says ${show(inDsn)}`);
+}
+
+/** Whoever sets one of our options wants replication: without replicas there would be none. */
+function refuseWithoutEffect(merged: ReplicationOptions): void {
+  const [name] = Object.keys(merged);
+  if (name !== undefined) throw badOption(`Option \`${name}\` has no effect without \`replicas\``);
+}
+
+function isReplica(value: unknown): value is Replica {
+  const replica = isObject(value) && Object.keys(value).length === 1 ? value["path"] : value;
+  return typeof replica === "string";
+}
+
+/** Not empty, not in memory, no URL, nothing that the file system would cut off. */
+function isPlainPath(replica: Replica): boolean {
+  const file = pathOf(replica);
+  return file.trim() !== "" && !/^:memory:$|^file:|^[a-z][\w+.-]+:\/\/|\0/i.test(file);
+}
+
+function integerFrom(least: number, most: number): (value: unknown) => boolean {
+  return (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
+}
+
+function pathOf(replica: Replica): string {
+  return typeof replica === "string" ? replica : replica.path;
+}
+
+function absolutePaths(replicas: readonly Replica[]): string[] {
+  return replicas.map((replica) => path.resolve(pathOf(replica)));
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  return typeof value === "function" ? "a function" : (JSON.stringify(value) ?? String(value));
+}
+
+function badOption(what: string): LockstepError {
+  return new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what,
+    state: "Nothing was opened",
+    next: "Correct the options",
+  });
+}
+
+/** How many letters must be added, dropped or replaced to make one name of the other. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next[j] = Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1);
+    }
+    row = next;
+  }
+  return row[b.length] as number;
 }
