@@ -13,6 +13,7 @@ import { type ReplicaStatus, ReplicationHandle, type ReplicationStatus } from ".
 import type { Replication } from "../options.ts";
 import { frameOffset } from "../wal/format.ts";
 import { checkpointAll } from "./checkpoint.ts";
+import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { Mirror } from "./mirror.ts";
 import { Primary } from "./primary.ts";
@@ -191,8 +192,12 @@ export class Hub {
       }
     }
     const event = this.#failure ? `failed: ${(this.#failure as LockstepError).code}` : "closed";
-    for (const mirror of this.#mirrors) mirror.close(event);
-    this.#primary.close(folded, event);
+    // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
+    const failed = everyStep([
+      ...this.#mirrors.map((mirror) => () => mirror.close(folded, event)),
+      () => this.#primary.close(folded, event),
+    ]);
+    if (failed) this.#fence(failed.error);
     const failure = this.#failure ?? this.#mirrors.find((mirror) => mirror.failure)?.failure;
     if (failure && !known) throw failure;
   }
@@ -218,8 +223,10 @@ export class Hub {
 
   /** A start that was refused: let go of everything, change nothing. */
   #abandon(): void {
-    for (const mirror of this.#mirrors) mirror.close("");
-    this.#primary.close(false, "");
+    everyStep([
+      ...this.#mirrors.map((mirror) => () => mirror.close(false, "")),
+      () => this.#primary.close(false, ""),
+    ]);
   }
 
   #status(): ReplicationStatus {

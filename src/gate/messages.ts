@@ -52,8 +52,11 @@ export type Command =
   | { readonly type: "attach"; readonly timeline: number }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
   | { readonly type: "fold" }
-  /** Fold if possible, record, let go of the replica and end. Answered by `closed`. */
-  | { readonly type: "close"; readonly event: string };
+  /**
+   * Let go of the replica and end; `fold`: with everything in its file, if readers allow, else as
+   * after a crash. Answered by `closed`.
+   */
+  | { readonly type: "close"; readonly event: string; readonly fold: boolean };
 
 export type Report =
   /** What was found; start, step 1, unasked. */

@@ -124,10 +124,13 @@ export class Mirror {
     return this.failure;
   }
 
-  /** Lets go of the replica. Does not wait for a worker that hangs: it lets go when it can. */
-  close(event: string): void {
+  /**
+   * Lets go of the replica. Does not wait for a worker that hangs: it lets go when it can.
+   * @param fold to be at rest; else its log stays, as after a crash
+   */
+  close(fold: boolean, event: string): void {
     if (this.#slots.state(this.index) === states.CLOSED) return;
-    this.post({ type: "close", event });
+    this.post({ type: "close", event, fold });
     if (!this.#hung) this.wait("closed");
   }
 

@@ -22,6 +22,7 @@ import { checkpoint, closeShared, openGuard, rewriteLog, syncDirectory } from ".
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
+import { everyStep } from "./every-step.ts";
 import { pause } from "./slots.ts";
 
 const LOCK_WAIT_MS = 5000;
@@ -191,19 +192,22 @@ export class Primary {
   }
 
   /**
-   * Lets go of it.
+   * Lets go of all of it, and throws the first error only then: a lock must not outlive its owner.
    * @param folded is the whole log in the file? Then it is removed; else it stays, as after a crash
    */
   close(folded: boolean, event: string): void {
-    this.letRestart();
     // Whichever connection closes last would fold and unlink the log, if it may write.
     const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
-    first?.close();
-    last?.close();
-    if (this.#log >= 0) fs.closeSync(this.#log);
-    if (this.#shm >= 0) closeShared(this.#shm);
-    if (event !== "") this.sidecar.update({}, { event: [event, ""] });
-    this.sidecar.close();
+    const failed = everyStep([
+      () => this.letRestart(),
+      () => first?.close(),
+      () => last?.close(),
+      () => this.#log >= 0 && fs.closeSync(this.#log),
+      () => this.#shm >= 0 && closeShared(this.#shm),
+      () => event !== "" && this.sidecar.update({}, { event: [event, ""] }),
+      () => this.sidecar.close(),
+    ]);
+    if (failed) throw failed.error;
   }
 
   #connection(): Connection {

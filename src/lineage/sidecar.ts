@@ -144,6 +144,7 @@ export class Sidecar {
       connection.exec("COMMIT");
     } catch (error) {
       this.#state = before;
+      rollBack(connection);
       throw error;
     }
     this.#history.push(...history);
@@ -151,9 +152,12 @@ export class Sidecar {
 
   /** Releases the lock. A sidecar of a copy that never came to be is removed. */
   close(): void {
-    if (this.#state.databaseId === null) fs.rmSync(sidecarPath(this.copy), { force: true });
-    else this.#put("owner", null);
-    this.#connection.close();
+    try {
+      if (this.#state.databaseId === null) fs.rmSync(sidecarPath(this.copy), { force: true });
+      else this.#put("owner", null);
+    } finally {
+      this.#connection.close(); // a disk that takes no more must not keep the lock
+    }
   }
 
   #putState(): void {
@@ -227,6 +231,15 @@ function emptyState(role: Role): SidecarState {
     folding: false,
     resync: null,
   };
+}
+
+/** Ends a transaction that failed, unless SQLite has done so itself. */
+function rollBack(connection: Connection): void {
+  try {
+    connection.exec("ROLLBACK");
+  } catch {
+    // There was none left.
+  }
 }
 
 function readKey(connection: Connection, key: string): unknown {

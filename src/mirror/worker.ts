@@ -124,7 +124,7 @@ class Worker {
       case "fold":
         return this.#fold();
       case "close":
-        return this.#close(command.event);
+        return this.#close(command.event, command.fold);
     }
   }
 
@@ -168,10 +168,10 @@ class Worker {
   }
 
   /** Whatever fails on the way is posted; in the end the replica is let go. */
-  async #close(event: string): Promise<void> {
+  async #close(event: string, fold: boolean): Promise<void> {
     this.#done = true;
     await this.#guarded(() => {
-      if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event);
+      if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event, fold);
     });
     await this.#guarded(() => this.#target?.close());
     await this.#guarded(() => this.#sidecar?.close());
@@ -180,12 +180,12 @@ class Worker {
     this.#data.port.close();
   }
 
-  /** Everything into the file, and nothing left beside it but the sidecar. */
-  #letGo(delivery: Delivery, event: string): void {
+  /** With `fold`: everything into the file, and nothing left beside it but the sidecar. */
+  #letGo(delivery: Delivery, event: string, fold: boolean): void {
     delivery.sync();
-    const folded = delivery.fold();
+    const folded = fold && delivery.fold();
     this.#held().update({}, { event: [event, ""], history: [delivery.position] });
-    if (!folded) return; // a reader is in the way: the log stays, and proves the position as well
+    if (!folded) return; // the log stays, and proves the position as well
     // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
     // still says that all is folded: from a new index SQLite would write the whole log once more.
     const last = this.#driver.open(this.#data.path, { timeout: 0 });
