@@ -19,7 +19,6 @@ import type { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { type Code, codes, LockstepError } from "../errors.ts";
 import { Image, Log } from "../wal/image.ts";
-import { writeFully } from "../wal/scan.ts";
 
 export class Snapshot {
   readonly path: string;
@@ -128,7 +127,6 @@ export class Snapshot {
 // --- internal ---
 
 const BUSY_TIMEOUT_MS = 5000;
-const CHUNK_PAGES = 256;
 const HEADER_SIZE = 100;
 /** The version a reader must know: 2 stands for WAL mode. */
 const READ_VERSION_AT = 18;
@@ -236,12 +234,7 @@ function rebuild(image: Image): { db: DatabaseSync; directory: string } {
     const file = path.join(directory, "image.db");
     const fd = fs.openSync(file, "wx", 0o600);
     try {
-      const chunk = new Uint8Array(CHUNK_PAGES * image.pageSize);
-      for (let first = 1; first <= image.pages; first += CHUNK_PAGES) {
-        const count = Math.min(CHUNK_PAGES, image.pages - first + 1);
-        image.read(first, count, chunk);
-        writeFully(fd, chunk, 0, count * image.pageSize, (first - 1) * image.pageSize);
-      }
+      image.writeTo(fd);
     } finally {
       fs.closeSync(fd);
     }

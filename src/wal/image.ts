@@ -31,7 +31,7 @@ import {
   WAL_HEADER_SIZE,
   type WalHeader,
 } from "./format.ts";
-import { readFully, scanLog } from "./scan.ts";
+import { readFully, scanLog, writeFully } from "./scan.ts";
 
 /** Called while long work is done: bytes of the larger side, done and in all. */
 export type ByteProgress = (bytesDone: number, bytesTotal: number) => void;
@@ -154,6 +154,19 @@ export class Image {
       }
     }
     return missing ?? NONE;
+  }
+
+  /** Writes the image to an empty file, which then is the database without a log. */
+  writeTo(fd: number, progress: ByteProgress = () => {}): void {
+    const size = this.pageSize;
+    const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / (size || 1)));
+    const chunk = new Uint8Array(perChunk * size);
+    for (let first = 1; first <= this.pages; first += perChunk) {
+      const count = Math.min(perChunk, this.pages - first + 1);
+      this.read(first, count, chunk);
+      writeFully(fd, chunk, 0, count * size, (first - 1) * size);
+      progress((first - 1 + count) * size, this.pages * size);
+    }
   }
 }
 

@@ -66,7 +66,9 @@ function describe(report: VerifyReport): string[] {
 
 function sizes({ a, b }: VerifyReport): string[] {
   if (a.pageSize === b.pageSize && a.pages === b.pages) return [];
-  return [a, b].map(({ path, pages, pageSize }) => `  ${path}: ${pages} pages of ${pageSize} bytes`);
+  return [a, b].map(
+    ({ path, pages, pageSize }) => `  ${path}: ${pages} pages of ${pageSize} bytes`,
+  );
 }
 
 function byOwner({ different }: VerifyReport): Map<string, number[]> {

@@ -1,0 +1,17 @@
+/** The copies that a command line names: a primary and its replicas, or a DSN in their place. */
+import { isDsn, parseDsn } from "../dsn.ts";
+import { readOptions } from "../options.ts";
+
+export interface Copies {
+  readonly primary: string | undefined;
+  readonly replicas: readonly string[];
+}
+
+/** @throws LockstepError BAD_DSN, BAD_OPTION */
+export function copiesFrom(positionals: readonly string[]): Copies {
+  const [first, ...rest] = positionals;
+  if (first === undefined || !isDsn(first)) return { primary: first, replicas: rest };
+  const { path, options } = parseDsn(first);
+  const named = readOptions({}, options)?.replicas ?? [];
+  return { primary: path, replicas: [...named, ...rest] };
+}

@@ -1,0 +1,118 @@
+/**
+ * What a restore does to the records beside the copies: it locks them, plans the new timeline, and
+ * writes it down, first at the destination and, when that stands, at the replica.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import type { Driver } from "../driver.ts";
+import { codes, LockstepError } from "../errors.ts";
+import { describeCopy } from "../lineage/describe.ts";
+import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { foldAndRecord } from "../lineage/fold.ts";
+import { originPosition, type Position } from "../lineage/position.ts";
+import {
+  readSidecar,
+  Sidecar,
+  type SidecarSnapshot,
+  type SidecarState,
+  sidecarPath,
+} from "../lineage/sidecar.ts";
+
+/** The replica's record: locked, only read (its disk is read-only), or null if it has none. */
+export type Source = Sidecar | SidecarSnapshot | null;
+
+/** @throws LockstepError LOCKED, SIDECAR */
+export function openSource(driver: Driver, replica: string): Source {
+  if (!fs.existsSync(sidecarPath(replica))) return null;
+  if (!isWritable(path.dirname(replica))) return readSidecar(driver, replica);
+  return Sidecar.open(driver, replica, "replica");
+}
+
+/**
+ * Locks what stands at the destination.
+ * @throws LockstepError LOCKED; SIDECAR, unless it is to be set aside anyway
+ */
+export function openOld(driver: Driver, dest: string, force: boolean): Sidecar | null {
+  if (!fs.existsSync(sidecarPath(dest))) return null;
+  try {
+    return Sidecar.open(driver, dest, "primary");
+  } catch (error) {
+    if (force && error instanceof LockstepError && error.code === codes.SIDECAR) return null;
+    throw error;
+  }
+}
+
+/** What the destination will be. */
+export interface Plan {
+  readonly databaseId: string;
+  /** On the new timeline. */
+  readonly position: Position;
+  /** Is it the replica's proven position, or one made anew for this content? */
+  readonly proven: boolean;
+  readonly history: readonly Position[];
+}
+
+/** Null if the replica has no record: its copy is a database of its own then. */
+export function planFor(replica: string, source: Source, old: Sidecar | null): Plan | null {
+  const databaseId = source?.state.databaseId;
+  if (!source || !databaseId) return null;
+  const found = describeCopy(replica, source).position;
+  const replaced = old?.state.databaseId === databaseId ? old.state.timeline : 0;
+  const timeline = Math.max(source.state.timeline, replaced) + 1;
+  const position = { ...(found ?? originPosition(timeline)), timeline };
+  return { databaseId, position, proven: found !== null, history: source.history };
+}
+
+/** Writes the record of the destination, for the file that is still called `staged`; holds it. */
+export function recordDest(
+  driver: Driver,
+  dest: string,
+  staged: string,
+  replica: string,
+  { databaseId, position, history }: Plan,
+): Sidecar {
+  const file = stampFingerprint(staged);
+  const sidecar = Sidecar.open(driver, dest, "primary");
+  sidecar.update(
+    {
+      ...{ databaseId, role: "primary", timeline: position.timeline },
+      ...{ generation: null, resync: null, folding: false, folded: { position, file } },
+    },
+    {
+      history: [...history, position],
+      event: ["restored", `from ${replica}, timeline ${position.timeline}`],
+    },
+  );
+  return sidecar;
+}
+
+/** Raises the replica's timeline; false if its record cannot be written. */
+export function promote(driver: Driver, source: Source, dest: string, plan: Plan): boolean {
+  if (!(source instanceof Sidecar)) return false;
+  const { position, proven } = plan;
+  const { timeline } = position;
+  const event: [string, string] = ["promoted", `restored to ${dest}, timeline ${timeline}`];
+  if (!proven) {
+    const change: Partial<SidecarState> = { timeline, generation: null, resync: null };
+    try {
+      foldAndRecord(driver, source, position, change, { history: [position], event });
+      return true;
+    } catch (error) {
+      // A reader is in the way. Then the next start compares the pages, and finds them equal.
+      if (!(error instanceof LockstepError)) throw error;
+    }
+  }
+  source.update({ timeline }, { event });
+  return true;
+}
+
+// --- internal ---
+
+function isWritable(directory: string): boolean {
+  try {
+    fs.accessSync(directory, fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Where each copy stands, looked at from outside: no lock is kept, nothing is changed, and the copies
+ * may be in use. What is seen of a copy that is being written is a moment old.
+ */
+import os from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Driver, loadDriver } from "./driver.ts";
+import { codes, LockstepError } from "./errors.ts";
+import { decide, type Relation } from "./lineage/decide.ts";
+import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
+import { formatPosition } from "./lineage/position.ts";
+import {
+  isBusy,
+  type Owner,
+  readSidecar,
+  type SidecarEvent,
+  type SidecarSnapshot,
+  sidecarPath,
+} from "./lineage/sidecar.ts";
+
+export interface CopyStatus {
+  readonly path: string;
+  /** "missing": no file or an empty one. */
+  readonly file: "missing" | "present";
+  readonly bytes: number;
+  /** Committed frames in its log that its file may not hold yet. */
+  readonly logFrames: number;
+  /** `timeline/generation/frame/checksum`; null if it is not proven. */
+  readonly position: string | null;
+  /** How the position is known, or why it is not. */
+  readonly because: string;
+  /** What its record says it is; null without a record. */
+  readonly role: "primary" | "replica" | null;
+  readonly timeline: number | null;
+  /** Who has it in use, or null. */
+  readonly inUse: { readonly pid: number; readonly host: string; readonly since: string } | null;
+  /** The newest entry of its record, such as "copied" or "failed: ERR_LOCKSTEP_REPLICA_FULL". */
+  readonly lastEvent: SidecarEvent | null;
+}
+
+export interface ReplicaStatus extends CopyStatus {
+  /**
+   * How it stands to the primary. "unknown": not proven without a comparison of all pages;
+   * "locked": another process than the primary's has it in use.
+   */
+  readonly relation: Relation;
+  /** Why it is said to stand so. */
+  readonly why: string;
+}
+
+export interface StatusReport {
+  readonly primary: CopyStatus;
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+/** @throws LockstepError SIDECAR if a record cannot be read */
+export async function status(primary: string, replicas: readonly string[]): Promise<StatusReport> {
+  const driver = loadDriver("node:sqlite");
+  const first = await look(driver, realPath(primary));
+  const report: ReplicaStatus[] = [];
+  let seen = first;
+  for (const replica of replicas) {
+    const pair = await lookAtPair(driver, seen, realPath(replica));
+    seen = pair.primary;
+    report.push(pair.replica);
+  }
+  return { primary: statusOf(seen), replicas: report };
+}
+
+// --- internal ---
+
+interface Look {
+  readonly copy: Copy;
+  readonly record: SidecarSnapshot | null;
+  readonly inUse: Owner | null;
+}
+
+const TRIES = 20;
+const BETWEEN_TRIES_MS = 25;
+
+/** One copy; again if its record changed while the rest was looked at. */
+async function look(driver: Driver, file: string): Promise<Look> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const record = readSidecar(driver, file);
+      const copy = describeCopy(file, record);
+      const after = readSidecar(driver, file);
+      const settled = JSON.stringify(record?.state) === JSON.stringify(after?.state);
+      const inUse = heldBy(driver, file, record);
+      // An unproven position of a copy in use: it was caught in the middle of a checkpoint.
+      const caught = inUse !== null && copy.position === null;
+      if ((settled && !caught) || tries >= TRIES) return { copy, record, inUse };
+    } catch (error) {
+      // A record that was read while it was written looks damaged.
+      const isSidecar = error instanceof LockstepError && error.code === codes.SIDECAR;
+      if (!isSidecar || tries >= TRIES) throw error;
+    }
+    await delay(BETWEEN_TRIES_MS);
+  }
+}
+
+/** A replica and its primary, at one moment as far as can be had. */
+async function lookAtPair(
+  driver: Driver,
+  before: Look,
+  file: string,
+): Promise<{ primary: Look; replica: ReplicaStatus }> {
+  let primary = before;
+  for (let tries = 1; ; tries++) {
+    const replica = await look(driver, file);
+    const { relation, because } = decide(primary.copy, replica.copy);
+    const result = { ...statusOf(replica), relation, why: because };
+    if (replica.inUse && !sameOwner(replica.inUse, primary.inUse)) {
+      const { pid, host } = replica.inUse;
+      const why = `process ${pid} on ${host} has it in use, and not with this primary`;
+      return { primary, replica: { ...result, relation: "locked", why } };
+    }
+    // Commits land between two looks. While both are in use by one process, look until they meet.
+    if (!replica.inUse || relation === "in-step" || tries >= TRIES) {
+      return { primary, replica: result };
+    }
+    await delay(BETWEEN_TRIES_MS);
+    primary = await look(driver, before.copy.path);
+  }
+}
+
+function sameOwner(a: Owner, b: Owner | null): boolean {
+  return b !== null && a.pid === b.pid && a.host === b.host;
+}
+
+/**
+ * Who holds the copy's lock: the owner on record, unless it is gone. Its lock is only asked for
+ * while that process lives, or cannot be seen from here; then it is held, and asking is harmless.
+ */
+function heldBy(driver: Driver, file: string, record: SidecarSnapshot | null): Owner | null {
+  const owner = record?.owner ?? null;
+  if (!owner || (owner.host === os.hostname() && !isAlive(owner.pid))) return null;
+  const connection = driver.open(sidecarPath(file), { readOnly: true, timeout: 0 });
+  try {
+    connection.all("SELECT count(*) FROM state");
+    return null;
+  } catch (error) {
+    return isBusy(error) ? owner : null;
+  } finally {
+    connection.close();
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+function statusOf({ copy, record, inUse }: Look): CopyStatus {
+  const timeline = copy.state?.databaseId ? copy.state.timeline : null;
+  const position = copy.position && { ...copy.position, timeline: timeline ?? 0 };
+  return {
+    path: copy.path,
+    file: copy.file,
+    bytes: copy.bytes,
+    logFrames: copy.log?.commits.at(-1)?.frame ?? 0,
+    position: position && formatPosition(position),
+    because: copy.because,
+    role: copy.state?.databaseId ? copy.state.role : null,
+    timeline,
+    inUse: inUse && { pid: inUse.pid, host: inUse.host, since: inUse.since },
+    lastEvent: record?.events.at(-1) ?? null,
+  };
+}
