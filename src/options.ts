@@ -121,9 +121,7 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
     [integerFrom(1, 0x7fffffff), "be an integer from 1 to 2147483647, in milliseconds"],
   ],
   restoreMissing: [[(value: unknown) => typeof value === "boolean", "be true or false"]],
-  checkpointBytes: [
-    [integerFrom(65536, Number.MAX_SAFE_INTEGER), "be an integer from 65536 on, in bytes"],
-  ],
+  checkpointBytes: [[integerFrom(1, Number.MAX_SAFE_INTEGER), "be a positive integer, in bytes"]],
   onProgress: [[(value: unknown) => typeof value === "function", "be a function"]],
 };
 

@@ -1,0 +1,50 @@
+/**
+ * Lockstep for better-sqlite3: `import Database from "lockstep/better-sqlite3"`.
+ */
+import "./node-version.ts";
+import { DropIn } from "./dropin/better-sqlite3.ts";
+import type * as types from "./dropin/better-sqlite3-types.ts";
+
+/** The driver's class, with Lockstep's options and the property `replication`. */
+const Database: types.DatabaseConstructor = DropIn;
+
+/** Its types, under the names that they have in the driver's. */
+declare namespace Database {
+  export type Database = types.Database;
+  export type Statement<
+    // biome-ignore lint/complexity/noBannedTypes: as in the driver's types
+    BindParameters extends unknown[] | {} = unknown[],
+    Result = unknown,
+  > = types.StatementFor<BindParameters, Result>;
+  export type Transaction<F extends types.AnyFunction = types.AnyFunction> = types.Transaction<F>;
+  export type Options = types.Options;
+  export type RunResult = types.RunResult;
+  export type ColumnDefinition = types.ColumnDefinition;
+  export type PragmaOptions = types.PragmaOptions;
+  export type SerializeOptions = types.SerializeOptions;
+  export type RegistrationOptions = types.RegistrationOptions;
+  export type AggregateOptions = types.AggregateOptions;
+  export type BackupMetadata = types.BackupMetadata;
+  export type BackupOptions = types.BackupOptions;
+  export type SqliteError = types.SqliteErrorConstructor;
+}
+
+export default Database;
+export const { SqliteError } = Database;
+export { type Code, codes, LockstepError } from "./errors.ts";
+export type {
+  ReplicaStatus,
+  ReplicationEvents,
+  ReplicationHandle,
+  ReplicationStatus,
+} from "./observe.ts";
+export type {
+  Durability,
+  Progress,
+  Replica,
+  ReplicaFailurePolicy,
+  ReplicationOptions,
+} from "./options.ts";
+
+// What `require()` returns is the class itself, as from the driver.
+export { Database as "module.exports" };

@@ -1,0 +1,35 @@
+/**
+ * Lockstep: synchronous replication for SQLite inside Node.js.
+ *
+ * A drop-in for `node:sqlite`. For better-sqlite3 see `lockstep/better-sqlite3`.
+ */
+import "./node-version.ts";
+import type * as sqlite from "node:sqlite";
+import { backup, DatabaseSync, native } from "./dropin/node-sqlite.ts";
+
+export type { DatabaseSyncConstructor, DatabaseSyncOptions } from "./dropin/node-sqlite.ts";
+export { type Code, codes, LockstepError } from "./errors.ts";
+export type {
+  ReplicaStatus,
+  ReplicationEvents,
+  ReplicationHandle,
+  ReplicationStatus,
+} from "./observe.ts";
+export type {
+  Durability,
+  Progress,
+  Replica,
+  ReplicaFailurePolicy,
+  ReplicationOptions,
+} from "./options.ts";
+export { backup, DatabaseSync };
+
+export const StatementSync = native.StatementSync;
+export type StatementSync = sqlite.StatementSync;
+export const Session = (native as unknown as { Session: { readonly prototype: sqlite.Session } })
+  .Session;
+export type Session = sqlite.Session;
+export const constants: typeof sqlite.constants = native.constants;
+
+/** As the driver has one. */
+export default { DatabaseSync, StatementSync, Session, constants, backup };
