@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { describe, test } from "node:test";
+import { Io, type Output } from "../../src/cli/io.ts";
+import { codes, LockstepError } from "../../src/errors.ts";
+import { lockstep, lockstepJson } from "./lockstep.ts";
+
+const commands = ["sync", "status", "verify", "restore"];
+
+describe("usage", () => {
+  test("--help and --version: 0, on stdout", () => {
+    const help = lockstep("--help");
+    assert.deepEqual([help.status, help.stderr], [0, ""]);
+    for (const name of commands) assert.match(help.stdout, new RegExp(`^  ${name} `, "m"));
+    assert.match(help.stdout, /Exit status: 0 .*1 .*2 /);
+    const { version } = createRequire(import.meta.url)("../../package.json");
+    assert.equal(lockstep("--version").stdout, `${version}\n`);
+  });
+
+  for (const name of commands) {
+    test(`${name} --help: 0, with synopsis, JSON shape and exit status`, () => {
+      const { status, stdout, stderr } = lockstep(name, "--help");
+      assert.deepEqual([status, stderr], [0, ""]);
+      assert.match(stdout, new RegExp(`^Usage: lockstep ${name} `));
+      assert.match(stdout, /--json/);
+      assert.match(stdout, /^Exit status: 0 .*1 .*2 wrong usage\.$/m);
+    });
+
+    test(`${name} without arguments: 2, with its usage on stderr`, () => {
+      const { status, stdout, stderr } = lockstep(name);
+      assert.deepEqual([status, stdout], [2, ""]);
+      assert.match(stderr, new RegExp(`^Usage: lockstep ${name} `, "m"));
+    });
+  }
+
+  test("no command, an unknown command, an unknown option, a malformed DSN: 2", () => {
+    assert.equal(lockstep().status, 2);
+    assert.match(lockstep("verfy", "a", "b").stderr, /There is no command "verfy"/);
+    assert.equal(lockstep("toString").status, 2);
+    assert.equal(lockstep("verify", "--jsno", "a", "b").status, 2);
+    const { status, json } = lockstepJson("status", "sqlite3://a:%zz");
+    assert.deepEqual([status, json.error.code], [2, codes.BAD_DSN]);
+  });
+});
+
+test("an error with --json is one document on stdout", () => {
+  const { status, json } = lockstepJson("verify", "/nowhere/a.db", "/nowhere/b.db");
+  assert.equal(status, 1);
+  assert.deepEqual(Object.keys(json.error), ["code", "copy", "what", "state", "next"]);
+  assert.equal(json.error.code, codes.NOT_A_DATABASE);
+  assert.equal(json.error.copy, "/nowhere/a.db");
+});
+
+test("no warning of an experimental SQLite reaches the terminal", () => {
+  const { stderr } = lockstep("verify", "/nowhere/a.db", "/nowhere/b.db");
+  assert.match(stderr, /^ERR_LOCKSTEP_NOT_A_DATABASE \/nowhere\/a\.db\n {2}what .*\n {2}state /);
+  assert.doesNotMatch(stderr, /ExperimentalWarning/);
+});
+
+describe("progress", () => {
+  const CLEAR = "\r\x1b[2K";
+
+  function sink(isTTY: boolean): Output & { text: string } {
+    return {
+      text: "",
+      isTTY,
+      columns: 60,
+      write(text: string) {
+        this.text += text;
+      },
+    };
+  }
+  const work = (bytesDone: number) => ({
+    ...{ what: "copy", bytesDone, bytesTotal: 2e6, bytesPerSecond: 1e6 },
+  });
+
+  test("on a terminal: one line, redrawn, ended before anything else is said", () => {
+    const [out, err] = [sink(true), sink(true)];
+    const io = new Io(out, err);
+    io.progress(work(1e6));
+    const [, drawn = ""] = err.text.split(CLEAR);
+    assert.match(drawn, /^copy \[#+-+\] {2}50 % 1\.0 MB of 2\.0 MB, 1\.0 MB\/s$/);
+    assert.ok(drawn.length < 60);
+    io.note("next");
+    assert.match(err.text, /\/s\nnext\n$/);
+    io.progress(work(2e6));
+    assert.match(err.text, /100 % 2\.0 MB of 2\.0 MB, 1\.0 MB\/s\n$/);
+    assert.equal(out.text, "");
+  });
+
+  test("elsewhere: plain lines at the beginning and the end", () => {
+    const err = sink(false);
+    const io = new Io(sink(false), err);
+    for (const done of [1, 2, 3, 2e6]) io.progress(work(done));
+    assert.equal(err.text, "copy …\ncopy 2.0 MB of 2.0 MB, 1.0 MB/s\n");
+  });
+});
+
+test("an error says code, copy, what happened, the state and what to do", () => {
+  let said = "";
+  const io = new Io({ write: () => {} }, { write: (text: string) => (said += text) });
+  const parts = { copy: "/a", what: "It broke", state: "It is whole", next: "Try again" };
+  io.error(new LockstepError(codes.BUSY, parts));
+  assert.equal(
+    said,
+    "ERR_LOCKSTEP_BUSY /a\n  what   It broke.\n  state  It is whole.\n  next   Try again.\n",
+  );
+});
