@@ -11,12 +11,13 @@
  *
  * Every update is one transaction and durable when it returns (synchronous=EXTRA).
  */
+import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { threadId } from "node:worker_threads";
-import type { Connection, Driver } from "../driver.ts";
+import { type Connection, type Driver, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
@@ -104,7 +105,7 @@ export class Sidecar {
       return sidecar;
     } catch (error) {
       connection?.close();
-      if (isBusy(error)) throw lockedError(driver, copy);
+      if (isBusy(error)) throw lockedError(copy);
       if (error instanceof LockstepError) throw error;
       throw sidecarError(copy, error);
     }
@@ -279,14 +280,8 @@ export function isBusy(error: unknown): boolean {
   );
 }
 
-function lockedError(driver: Driver, copy: string): LockstepError {
-  let owner: Owner | null = null;
-  let cause: unknown;
-  try {
-    owner = readSidecar(driver, copy)?.owner ?? null;
-  } catch (error) {
-    cause = error; // who holds it is a courtesy; that it is held is what matters
-  }
+function lockedError(copy: string): LockstepError {
+  const owner = ownerOf(copy); // a courtesy; that it is held is what matters
   const who = owner
     ? `process ${owner.pid} on ${owner.host} (thread ${owner.thread}, since ${owner.since})`
     : "another process or thread";
@@ -295,8 +290,24 @@ function lockedError(driver: Driver, copy: string): LockstepError {
     what: `${who} has this copy in use`,
     state: "Nothing was read or changed",
     next: "Close it there, or open the database where it is open already",
-    ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/**
+ * Who holds the copy, read by a process of its own: if a thread of this one does, closing another
+ * descriptor of its sidecar here could drop the lock. Nor do all libraries know `immutable`.
+ */
+function ownerOf(copy: string): Owner | null {
+  const self = fileURLToPath(import.meta.url);
+  const { stdout } = spawnSync(process.execPath, ["--no-warnings", self, copy], {
+    encoding: "utf8",
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
+  try {
+    return JSON.parse(stdout) as Owner | null;
+  } catch {
+    return null; // it could not be read just now
+  }
 }
 
 function sidecarError(copy: string, cause: unknown): LockstepError {
@@ -309,4 +320,9 @@ function sidecarError(copy: string, cause: unknown): LockstepError {
       "the next start then compares the copies page by page",
     cause,
   });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const snapshot = readSidecar(loadDriver("node:sqlite"), process.argv[2] as string);
+  process.stdout.write(JSON.stringify(snapshot?.owner ?? null));
 }
