@@ -1,0 +1,38 @@
+/** Copies in step: a start that costs nothing. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { DriverName } from "../../src/driver.ts";
+import { Scene } from "../support/scene.ts";
+
+const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
+
+for (const driver of DRIVERS) {
+  test(`${driver}: after a clean close nothing is copied`, (t) => {
+    const scene = Scene.make(t, { driver });
+    scene.life((db) => db.put(20));
+    for (let i = 0; i < 3; i++) {
+      const db = scene.life((db) => db.put(i));
+      db.assertNothingCopied();
+    }
+    assert.deepEqual(scene.events(scene.replica), [
+      "copied",
+      "closed",
+      "closed",
+      "closed",
+      "closed",
+    ]);
+  });
+
+  test(`${driver}: after a crash nothing is copied, whatever the log holds`, (t) => {
+    const scene = Scene.make(t, { driver });
+    const db = scene.open({ checkpointBytes: 65536 });
+    for (let i = 0; i < 12; i++) {
+      db.put(1, 10_000);
+      const image = scene.crashImage();
+      image.life((again) => again.put()).assertNothingCopied();
+      image.life().assertNothingCopied();
+    }
+    assert.ok(db.happened.includes("checkpoint"));
+    db.close();
+  });
+}

@@ -1,0 +1,65 @@
+/**
+ * Files as they lie. What reads or copies a database file that may be open in this process does it in
+ * a process of its own: closing a descriptor of it would drop this process's locks.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
+
+/** Copies a directory and all in it, times and modes included. */
+export function copyDirectory(from: string, to: string): void {
+  const { status, stderr } = spawnSync("cp", ["-a", from, to], { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+}
+
+/** A digest of what a copy holds: its file and its log. No log and an empty one are the same. */
+export function digestOf(copy: string): string {
+  const hash = createHash("sha256");
+  for (const suffix of ["", "-wal"]) {
+    if (fs.existsSync(copy + suffix)) hash.update(fs.readFileSync(copy + suffix));
+    hash.update("|");
+  }
+  return hash.digest("hex");
+}
+
+/** Opens a closed copy without touching it or leaving anything beside it. */
+export function readAtRest<T>(file: string, use: (db: DatabaseSync) => T): T {
+  const db = new DatabaseSync(`${pathToFileURL(file).href}?immutable=1`, { readOnly: true });
+  try {
+    return use(db);
+  } finally {
+    db.close();
+  }
+}
+
+/** Runs SQL on a database as any program would, in this process: nobody else here has it open. */
+export function runSql(file: string, ...statements: string[]): void {
+  const db = new DatabaseSync(file);
+  try {
+    for (const sql of statements) db.exec(sql);
+  } finally {
+    db.close();
+  }
+}
+
+/** Both closed: equal byte for byte, sound, nothing but the sidecar beside them. */
+export function assertAtRest(primary: string, replicas: readonly string[]): void {
+  for (const copy of [primary, ...replicas]) {
+    const name = path.basename(copy);
+    const beside = fs
+      .readdirSync(path.dirname(copy))
+      .filter((each) => each.startsWith(name) && !/\.set-aside-/.test(each));
+    assert.deepEqual(beside.sort(), [name, `${name}-lockstep`], `what is left beside ${copy}`);
+  }
+  const bytes = fs.readFileSync(primary);
+  for (const replica of replicas) {
+    const equal = Buffer.compare(bytes, fs.readFileSync(replica)) === 0;
+    assert.ok(equal, `${replica} is, byte for byte, ${primary}`);
+  }
+  const [check] = readAtRest(primary, (db) => db.prepare("PRAGMA integrity_check").all());
+  assert.deepEqual({ ...check }, { integrity_check: "ok" });
+}

@@ -1,0 +1,95 @@
+/**
+ * Another program that uses a database: a process with node:sqlite and without Lockstep, commanded
+ * line by line. Only SQLite's locks stand between it and us.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable } from "node:stream";
+import type { TestContext } from "node:test";
+
+interface Answer {
+  readonly rows?: readonly Record<string, unknown>[];
+  readonly error?: string;
+}
+
+export class Program {
+  readonly #process: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+
+  /** It opens the database before the first command. It is killed at the end of the test. */
+  constructor(t: TestContext, file: string, { readOnly = false } = {}) {
+    this.#process = spawn(
+      process.execPath,
+      ["--no-warnings", import.meta.filename, file, readOnly ? "read-only" : "read-write"],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    );
+    const lines: Interface = createInterface(this.#process.stdout as Readable);
+    this.#answers = lines[Symbol.asyncIterator]();
+    t.after(() => this.#process.kill("SIGKILL"));
+  }
+
+  /** Runs SQL; the rows of the last statement, or what SQLite complains of. */
+  async try(sql: string): Promise<Answer> {
+    this.#process.stdin?.write(`${JSON.stringify(sql)}\n`);
+    const { value, done } = await this.#answers.next();
+    assert.ok(!done, "the program lives");
+    return JSON.parse(value) as Answer;
+  }
+
+  async sql(sql: string): Promise<readonly Record<string, unknown>[]> {
+    const { rows = [], error } = await this.try(sql);
+    assert.equal(error, undefined);
+    return rows;
+  }
+
+  /** Closes the database and ends. */
+  async end(): Promise<void> {
+    const closed = new Promise((resolve) => this.#process.once("close", resolve));
+    this.#process.stdin?.end();
+    await closed;
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    const closed = new Promise((resolve) => this.#process.once("close", resolve));
+    this.#process.kill("SIGKILL");
+    await closed;
+  }
+}
+
+/** The same, at once and in one go: opens, runs all, and closes (or is killed before it can). */
+export function elsewhere(file: string, sql: readonly string[], { killed = false } = {}): Answer[] {
+  const input = sql.map((each) => `${JSON.stringify(each)}\n`).join("");
+  const { stdout, stderr, signal } = spawnSync(
+    process.execPath,
+    ["--no-warnings", import.meta.filename, file, "read-write", ...(killed ? ["killed"] : [])],
+    { input, encoding: "utf8" },
+  );
+  assert.equal(signal, killed ? "SIGKILL" : null, stderr);
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Answer);
+}
+
+if (import.meta.main) {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  const fs = process.getBuiltinModule("node:fs");
+  const [, , file = "", mode, ending] = process.argv;
+  const db = new DatabaseSync(file, { readOnly: mode === "read-only" });
+  const answer = (sql: string): Answer => {
+    try {
+      const rows = /^\s*(select|pragma|explain|with)/i.test(sql) ? db.prepare(sql).all() : [];
+      if (rows.length === 0) db.exec(sql);
+      return { rows: rows as Record<string, unknown>[] };
+    } catch (error) {
+      return { error: (error as Error).message };
+    }
+  };
+  for await (const line of createInterface(process.stdin)) {
+    fs.writeSync(1, `${JSON.stringify(answer(JSON.parse(line)))}\n`);
+  }
+  if (ending === "killed") process.kill(process.pid, "SIGKILL");
+  else db.close();
+}

@@ -1,0 +1,254 @@
+/**
+ * A primary and its replicas in directories of their own, written through the hub by this process
+ * and, when asked for, by others. What was acknowledged is remembered, and every close of the last
+ * connection ends in the comparison of assertAtRest(), asked for or not.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import type { TestContext } from "node:test";
+import { type Connection, type DriverName, loadDriver, type Row } from "../../src/driver.ts";
+import type { LockstepError } from "../../src/errors.ts";
+import { type Hub, type HubClient, openHub } from "../../src/gate/hub.ts";
+import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
+import type { Progress, Replication } from "../../src/options.ts";
+import { scratch } from "../scratch.ts";
+import { assertAtRest, copyDirectory, digestOf, readAtRest } from "./files.ts";
+
+export interface SceneOptions {
+  readonly replicas?: number;
+  readonly driver?: DriverName;
+}
+
+export class Scene {
+  readonly root: string;
+  readonly driver: DriverName;
+  readonly primary: string;
+  readonly replicas: readonly string[];
+  /** What must be in every copy: row number to the length of its data. */
+  readonly acknowledged: Map<number, number>;
+  readonly #t: TestContext;
+  /** Of this scene and its images: what a failed test leaves open is let go at its end. */
+  readonly #open: Set<Db>;
+
+  private constructor(
+    t: TestContext,
+    root: string,
+    from: Required<SceneOptions> | Scene,
+    open: Set<Db>,
+  ) {
+    this.#t = t;
+    this.#open = open;
+    this.root = root;
+    this.driver = from.driver;
+    const count = typeof from.replicas === "number" ? from.replicas : from.replicas.length;
+    this.primary = path.join(root, "main", "app.db");
+    this.replicas = Array.from({ length: count }, (_, i) =>
+      path.join(root, `replica${i + 1}`, "app.db"),
+    );
+    this.acknowledged = from instanceof Scene ? new Map(from.acknowledged) : new Map();
+  }
+
+  static make(t: TestContext, { replicas = 1, driver = "node:sqlite" }: SceneOptions = {}): Scene {
+    const open = new Set<Db>();
+    t.after(() => letGo(open)); // before scratch() removes the directory
+    const scene = new Scene(t, fs.realpathSync(scratch(t)), { replicas, driver }, open);
+    for (const copy of scene.copies) fs.mkdirSync(path.dirname(copy));
+    return scene;
+  }
+
+  /** The first replica. */
+  get replica(): string {
+    return this.replicas[0] as string;
+  }
+
+  get copies(): readonly string[] {
+    return [this.primary, ...this.replicas];
+  }
+
+  /** @param options `replicas`: which ones are attached; default all */
+  open(options: Partial<Replication> = {}): Db {
+    const db = new Db(this, options, () => this.#open.delete(db));
+    this.#open.add(db);
+    return db;
+  }
+
+  /** Opens, runs, closes: with the comparison at the end. */
+  life(use: (db: Db) => void = () => {}, options: Partial<Replication> = {}): Db {
+    const db = this.open(options);
+    use(db);
+    db.close();
+    return db;
+  }
+
+  /**
+   * What a kill -9 at this moment would leave, as a scene of its own. A copy has other inodes than
+   * the original; where the sidecar records the original's, the image's says its own.
+   */
+  crashImage(): Scene {
+    const root = fs.realpathSync(scratch(this.#t));
+    for (const name of fs.readdirSync(this.root)) {
+      copyDirectory(path.join(this.root, name), path.join(root, name));
+    }
+    const image = new Scene(this.#t, root, this, this.#open);
+    image.copies.forEach((copy, i) => {
+      keepFingerprint(this.copies[i] as string, copy);
+    });
+    return image;
+  }
+
+  /** The start is refused with this code, says all it must, and changed neither copy. */
+  refuses(code: string, options: Partial<Replication> = {}): LockstepError {
+    const before = this.copies.map(digestOf);
+    let thrown: unknown = null;
+    try {
+      this.open(options).abandon();
+    } catch (error) {
+      thrown = error;
+    }
+    const error = thrown as LockstepError;
+    assert.equal(error?.code, `ERR_LOCKSTEP_${code}`, error?.stack ?? "the start succeeded");
+    assert.ok(error.copy === null || this.copies.includes(error.copy), `copy: ${error.copy}`);
+    for (const part of ["what", "state", "next"] as const) {
+      assert.match(error[part], /\w.*[^.]$/s, part);
+      assert.ok(error.message.includes(error[part]), `the message has "${part}"`);
+    }
+    assert.deepEqual(this.copies.map(digestOf), before, "neither copy was changed");
+    return error;
+  }
+
+  sidecar(copy: string): SidecarSnapshot {
+    const snapshot = readSidecar(loadDriver("node:sqlite"), copy);
+    assert.ok(snapshot, `there is a sidecar beside ${copy}`);
+    return snapshot;
+  }
+
+  /** What the sidecar's log of events says, without the details. */
+  events(copy: string): string[] {
+    return this.sidecar(copy).events.map(({ what }) => what);
+  }
+
+  /** All are closed: equal, sound, and every acknowledged row is there. */
+  assertAtRest(replicas: readonly string[] = this.replicas): void {
+    assertAtRest(this.primary, replicas);
+    const found = readAtRest(this.primary, (db) => {
+      const [table] = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 't'").all();
+      return table ? db.prepare("SELECT n, length(data) AS bytes FROM t").all() : [];
+    });
+    const rows = new Map(found.map(({ n, bytes }) => [Number(n), Number(bytes)]));
+    const lost = [...this.acknowledged].filter(([n, bytes]) => rows.get(n) !== bytes);
+    assert.deepEqual(lost, [], "acknowledged, but not there");
+  }
+}
+
+/** An application's connection, as the drop-ins make one. */
+export class Db {
+  readonly scene: Scene;
+  readonly hub: Hub;
+  readonly native: Connection;
+  readonly progress: Progress[] = [];
+  /** "checkpoint", "checkpoint-postponed", and the codes of failures. */
+  readonly happened: string[] = [];
+  readonly #client: HubClient;
+  readonly #replicas: readonly string[];
+  readonly #onClose: () => void;
+  #open = true;
+
+  constructor(scene: Scene, options: Partial<Replication>, onClose: () => void) {
+    this.scene = scene;
+    this.#onClose = onClose;
+    this.#replicas = options.replicas ?? scene.replicas;
+    this.hub = openHub(scene.driver, scene.primary, {
+      replicas: this.#replicas,
+      replicaTimeout: 20_000,
+      restoreMissing: false,
+      checkpointBytes: 8 << 20,
+      onProgress: (progress) => this.progress.push(progress),
+      ...options,
+    });
+    this.native = loadDriver(scene.driver).open(scene.primary, { timeout: 2000 });
+    this.#client = {
+      exec: (sql) => this.native.exec(sql),
+      onFence: (failure) => this.happened.push(failure.code),
+      closeNative: () => this.native.close(),
+    };
+    this.hub.connect(this.#client);
+    const { replication } = this.hub;
+    for (const event of ["checkpoint", "checkpoint-postponed"] as const) {
+      replication.on(event, () => this.happened.push(event));
+    }
+  }
+
+  exec(sql: string): void {
+    this.native.exec(sql);
+    this.hub.gate();
+  }
+
+  all(sql: string): Row[] {
+    return this.native.all(sql);
+  }
+
+  /** Commits `count` rows one after the other; each is acknowledged when it returns. */
+  put(count = 1, bytes = 100): void {
+    const { acknowledged } = this.scene;
+    if (acknowledged.size === 0) {
+      this.exec("CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY, data BLOB)");
+    }
+    for (let i = 0; i < count; i++) {
+      const n = Math.max(0, ...acknowledged.keys()) + 1;
+      this.exec(`INSERT INTO t VALUES(${n}, randomblob(${bytes}))`);
+      acknowledged.set(n, bytes);
+    }
+  }
+
+  /** Commits a row past the gate: in the primary's log, and not acknowledged. */
+  putUnacknowledged(n: number): void {
+    this.native.exec(`INSERT INTO t VALUES(${n}, randomblob(100))`);
+  }
+
+  /** Is the start free of long work, as for copies in step? */
+  assertNothingCopied(): void {
+    assert.deepEqual(this.progress, []);
+  }
+
+  phases(): string[] {
+    return [...new Set(this.progress.map(({ phase }) => phase))];
+  }
+
+  close(): void {
+    this.abandon();
+    this.scene.assertAtRest(this.#replicas);
+  }
+
+  /** Closes without the comparison: for a connection that is fenced, or beside another one. */
+  abandon(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#onClose();
+    this.hub.disconnect(this.#client, () => this.native.close());
+  }
+}
+
+function letGo(open: ReadonlySet<Db>): void {
+  for (const db of [...open]) {
+    try {
+      db.abandon();
+    } catch {} // the test has failed already, and said why
+  }
+}
+
+/** If the record beside `from` says that its file is unchanged, the one beside `to` says so too. */
+function keepFingerprint(from: string, to: string): void {
+  if (!fs.existsSync(`${to}-lockstep`)) return;
+  const db = loadDriver("node:sqlite").open(`${to}-lockstep`);
+  try {
+    const [row] = db.all("SELECT value FROM state WHERE key='folded'");
+    const folded = row ? JSON.parse(String(row["value"])) : null;
+    if (!folded || !fs.existsSync(from)) return;
+    if (folded.file.inode !== String(fs.statSync(from, { bigint: true }).ino)) return;
+    folded.file.inode = String(fs.statSync(to, { bigint: true }).ino);
+    db.all("UPDATE state SET value=? WHERE key='folded'", JSON.stringify(folded));
+  } finally {
+    db.close();
+  }
+}
