@@ -45,6 +45,7 @@ const tool = (name: string, ...args: string[]): string =>
 /** Makes a package of this checkout's node_modules available in the project. */
 function lend(name: string): void {
   const to = join(project, "node_modules", name);
+  if (fs.existsSync(to)) return;
   fs.mkdirSync(dirname(to), { recursive: true });
   fs.symlinkSync(join(root, "node_modules", name), to, "junction");
 }
@@ -131,7 +132,7 @@ describe("installed", () => {
   });
 
   const replicate = `
-    const db = new DatabaseSync("main.db", { replicas: ["copy.db"] });
+    const db = new DatabaseSync("main.db", { replicas: ["copy.db"], replicaTimeout: 20_000 });
     db.exec("CREATE TABLE t (x); INSERT INTO t VALUES (42)");
     db.close();
     const copy = new DatabaseSync("copy.db");
@@ -145,8 +146,13 @@ describe("installed", () => {
   });
 
   test("it can be required", () => {
-    const code = `const { DatabaseSync } = require("lockstep"); console.log(typeof DatabaseSync)`;
-    assert.equal(must(process.execPath, ["-e", code], project).trim(), "function");
+    lend("better-sqlite3");
+    const code = `
+      const { DatabaseSync } = require("lockstep");
+      const Database = require("lockstep/better-sqlite3");
+      console.log(typeof DatabaseSync, new Database(":memory:").prepare("SELECT 1").pluck().get());
+    `;
+    assert.equal(must(process.execPath, ["-e", code], project).trim(), "function 1");
   });
 
   test("a program written against the drop-ins compiles with the originals' types", () => {
