@@ -42,6 +42,10 @@ export type Command =
   | { readonly type: "copy"; readonly membership: Membership }
   | { readonly type: "delta"; readonly membership: Membership }
   | { readonly type: "compare"; readonly membership: Membership }
+  /** The same of the images at a frame of both logs. Answered by `compared`. */
+  | { readonly type: "compare-at"; readonly primary: string; readonly frame: number }
+  /** That was equal: trust the log although the file's fingerprint differs. `described`. */
+  | { readonly type: "trust-log" }
   /** After `compared` said equal: take it as the replica. Answered by `ready`. */
   | { readonly type: "adopt"; readonly membership: Membership }
   /** Put the primary's log beside a replica that has none. Answered by `ready`. */

@@ -13,6 +13,7 @@ import { stampFingerprint } from "../lineage/fingerprint.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
+import { TRUST_LOG } from "../lineage/sidecar.ts";
 import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
@@ -39,9 +40,15 @@ export function bringTogether(
   }
 
   // Every refusal comes before any change.
+  refuse(copy, mirrors);
+
+  // Logs that agree beside files that prove nothing by themselves: the images decide.
   for (const mirror of mirrors) {
     const decision = decideFor(copy, mirror);
-    if (decision.action.do === "refuse") throw refusal(copy, mirror.copy as Copy, decision);
+    if (decision.action.do !== "compare-at") continue;
+    proveAt(primary, copy, mirror, decision, decision.action.frame);
+    copy = primary.describe();
+    refuse(copy, mirrors);
   }
 
   // A primary that lacks what a replica has is rolled forward before anyone reads it.
@@ -60,6 +67,25 @@ export function bringTogether(
 
 function decideFor(primary: Copy, mirror: Mirror): Decision {
   return decide(primary, mirror.copy as Copy);
+}
+
+function refuse(copy: Copy, mirrors: readonly Mirror[]): void {
+  for (const mirror of mirrors) {
+    const decision = decideFor(copy, mirror);
+    if (decision.action.do === "refuse") throw refusal(copy, mirror.copy as Copy, decision);
+  }
+}
+
+function proveAt(p: Primary, copy: Copy, mirror: Mirror, decision: Decision, frame: number): void {
+  mirror.post({ type: "compare-at", primary: p.path, frame });
+  const { differing, pages } = mirror.wait("compared");
+  if (differing > 0) {
+    const because = `${differing} of ${pages} pages differ, and ${decision.because}`;
+    throw refusal(copy, mirror.copy as Copy, { ...decision, relation: "diverged", because });
+  }
+  p.sidecar.update(TRUST_LOG);
+  mirror.post({ type: "trust-log" });
+  mirror.wait("described");
 }
 
 /** The mirror whose copy is there and has most: by timeline, then by where it stands. */

@@ -19,8 +19,8 @@ import { writeDelta } from "./delta.ts";
 export type BulkTask =
   /** Copies `from`, a file without a log that matters, to `to`, durable but for its name. */
   | { readonly task: "copy"; readonly from: string; readonly to: string }
-  /** Compares the logical images page by page. */
-  | { readonly task: "compare"; readonly from: string; readonly to: string }
+  /** Compares the logical images page by page, as they end or at a frame of both logs. */
+  | { readonly task: "compare"; readonly from: string; readonly to: string; frame: number | null }
   /** Writes into `log` the transaction that turns the file `to` into the file `from`. */
   | ({ readonly task: "delta"; readonly from: string; readonly to: string; log: string } & Salts);
 
@@ -40,6 +40,7 @@ export function runBulk(
     const self = fileURLToPath(import.meta.url);
     const child = spawn(process.execPath, ["--no-warnings", self, JSON.stringify(task)], {
       stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
     });
     const began = performance.now();
     let result: BulkResult | null = null;
@@ -97,7 +98,12 @@ function perform(task: BulkTask, progress: ByteProgress): BulkResult {
     case "copy":
       return copyFile(task.from, task.to, progress);
     case "compare": {
-      const { pages, differing } = compareImages(task.from, task.to, progress);
+      const { pages, differing } = compareImages(
+        task.from,
+        task.to,
+        progress,
+        task.frame ?? undefined,
+      );
       return { pages, differing };
     }
     case "delta":

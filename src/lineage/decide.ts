@@ -36,6 +36,8 @@ export type Action =
   | { readonly do: "roll-forward" }
   /** Equal page by page: adopt; else refuse with this relation. */
   | { readonly do: "compare"; readonly otherwise: "diverged" | "unknown" }
+  /** The logs agree up to this frame. Equal images there: trust the logs; else refuse. */
+  | { readonly do: "compare-at"; readonly frame: number }
   /** Stop with the error of this relation. */
   | { readonly do: "refuse" };
 
@@ -67,8 +69,10 @@ export function decide(primary: Copy, replica: Copy): Decision {
   }
   const P = primary.position;
   const R = replica.position;
-  if (P === null) return comparison(`the primary's position is not proven: ${primary.because}`);
-  if (R === null) return comparison(`the replica's position is not proven: ${replica.because}`);
+  if (P === null || R === null) {
+    const [side, copy] = P === null ? ["primary", primary] : ["replica", replica];
+    return unprovenPair(primary, replica, `the ${side}'s position is not proven: ${copy.because}`);
+  }
   if (samePosition(P, R)) {
     // A replica without a log cannot be appended to in the middle of a generation.
     const action = primary.log && !replica.log ? "send" : "nothing";
@@ -84,8 +88,26 @@ function decision(relation: Relation, action: Action, because: string): Decision
   return { relation, action, because };
 }
 
-function comparison(because: string): Decision {
-  return decision("unknown", { do: "compare", otherwise: "diverged" }, because);
+/**
+ * A file that was moved to another disk, or whose times a power cut took back, proves nothing by
+ * itself. If the logs agree, it is enough that the images are equal where the shorter one ends.
+ */
+function unprovenPair(primary: Copy, replica: Copy, because: string): Decision {
+  const frame = commonFrame(primary, replica);
+  return frame === null
+    ? decision("unknown", { do: "compare", otherwise: "diverged" }, because)
+    : decision("unknown", { do: "compare-at", frame }, because);
+}
+
+/** Where the shorter of two logs of the recorded generation ends, if the longer one contains it. */
+function commonFrame(primary: Copy, replica: Copy): number | null {
+  const [a, b] = [primary, replica].map(({ log, state }) =>
+    log && state?.generation && sameSalts(log.header, state.generation) ? log : null,
+  );
+  if (!a || !b || !sameSalts(a.header, b.header)) return null;
+  const frame = Math.min(a.commits.at(-1)?.frame ?? 0, b.commits.at(-1)?.frame ?? 0);
+  const [x, y] = [commitAt(primary, frame), commitAt(replica, frame)];
+  return x && y && sameSums(x, y) ? frame : null;
 }
 
 function diverged(because: string): Decision {

@@ -45,14 +45,18 @@ export async function makeCopy(
   syncDirectory(path.dirname(copy));
 }
 
-/** The last proof: how many pages differ between the two images? */
+/**
+ * The last proof: how many pages differ between the two images?
+ * @param frame where in both logs the images end; null: at the end of each
+ */
 export function comparePages(
   sidecar: Sidecar,
-  membership: Membership,
+  primary: string,
+  frame: number | null,
   onProgress: OnProgress,
 ): Promise<BulkResult> {
   const { copy } = sidecar;
-  return runBulk({ task: "compare", from: membership.primary, to: copy }, copy, onProgress);
+  return runBulk({ task: "compare", from: primary, to: copy, frame }, copy, onProgress);
 }
 
 /** Takes a file that was just proven equal as the replica. */

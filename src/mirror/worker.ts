@@ -18,7 +18,7 @@ import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
-import { Sidecar } from "../lineage/sidecar.ts";
+import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
 import type { Progress } from "../options.ts";
 import { FileTarget, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
@@ -97,9 +97,18 @@ class Worker {
         await makeCopy(this.#held(), command.membership, progress);
         return this.#post({ type: "ready" });
       case "compare": {
-        const result = await comparePages(this.#held(), command.membership, progress);
+        const { primary } = command.membership;
+        const result = await comparePages(this.#held(), primary, null, progress);
         return this.#post({ type: "compared", ...result });
       }
+      case "compare-at": {
+        const { primary, frame } = command;
+        const result = await comparePages(this.#held(), primary, frame, progress);
+        return this.#post({ type: "compared", ...result });
+      }
+      case "trust-log":
+        this.#held().update(TRUST_LOG);
+        return this.#post({ type: "described", copy: this.#describe() });
       case "adopt":
         adopt(this.#driver, this.#held(), command.membership);
         return this.#post({ type: "ready" });

@@ -228,18 +228,40 @@ export function compare(
   return { pages, different, differing };
 }
 
-/** The same for two paths. Both must hold still, and this process have neither open elsewhere. */
-export function compareImages(a: string, b: string, progress?: ByteProgress): Comparison {
-  return withImage(a, (left) => withImage(b, (right) => compare(left, right, progress)));
+/**
+ * The same for two paths. Both must hold still, and this process have neither open elsewhere.
+ * @param cut the commit frame of both logs at which the images end; default the last of each. Pages
+ *   that are doubtful there are not compared: each is written anew by the frames after it
+ */
+export function compareImages(
+  a: string,
+  b: string,
+  progress?: ByteProgress,
+  cut?: number,
+): Comparison {
+  return withImage(
+    a,
+    (left) =>
+      withImage(
+        b,
+        (right) => {
+          const { pages, different } = compare(left, right, progress, Number.POSITIVE_INFINITY);
+          const certain = different.filter((p) => !left.doubtful.has(p) && !right.doubtful.has(p));
+          return { pages, different: certain, differing: certain.length };
+        },
+        cut,
+      ),
+    cut,
+  );
 }
 
 /** Opens the image at `path` for as long as `use` runs. */
-export function withImage<T>(path: string, use: (image: Image) => T): T {
+export function withImage<T>(path: string, use: (image: Image) => T, cut?: number): T {
   const fd = fs.openSync(path, "r");
   let log: Log | null = null;
   try {
     log = Log.open(`${path}-wal`);
-    return use(new Image(path, fd, log));
+    return use(new Image(path, fd, log, cut));
   } finally {
     log?.close();
     fs.closeSync(fd);
