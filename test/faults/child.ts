@@ -1,0 +1,102 @@
+/**
+ * The process that lives under faults. It obeys commands, one JSON object a line on its input, and
+ * answers each with a line. What is acknowledged is written to a file of its own at once, so that
+ * the record shows when.
+ */
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { createInterface } from "node:readline";
+import threads, { type Worker } from "node:worker_threads";
+import type { DriverName } from "../../src/driver.ts";
+import type { LockstepError } from "../../src/errors.ts";
+import type { Database, Options } from "./open.ts";
+
+export interface Job {
+  readonly driver: DriverName;
+  readonly primary: string;
+  /** Gets a line with the number of every acknowledged insert. */
+  readonly acknowledged: string;
+}
+
+export type Command =
+  | { readonly do: "open"; readonly options: Options }
+  /** Commits row `n` with so many bytes of data. */
+  | { readonly do: "insert"; readonly n: number; readonly bytes?: number }
+  | { readonly do: "exec"; readonly sql: string }
+  | { readonly do: "all"; readonly sql: string }
+  | { readonly do: "close" }
+  /** Ends the mirror threads, as an exhausted memory would. */
+  | { readonly do: "kill workers" }
+  /** Gives the event loop a turn of so many milliseconds. */
+  | { readonly do: "turn"; readonly milliseconds: number }
+  | { readonly do: "exit"; readonly code: number };
+
+export interface Reply {
+  readonly value?: unknown;
+  readonly error?: { readonly code: string; readonly message: string; readonly same: boolean };
+  readonly milliseconds: number;
+}
+
+const workers: Worker[] = [];
+const job = JSON.parse(process.argv[2] as string) as Job;
+const acknowledged = fs.openSync(job.acknowledged, "a");
+let db: Database | null = null;
+let lastError: unknown = null;
+
+captureWorkers();
+const { openReplicated } = await import("./open.ts");
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const began = performance.now();
+  const reply: { value?: unknown; error?: unknown } = {};
+  try {
+    reply.value = await obey(JSON.parse(line) as Command);
+  } catch (error) {
+    const { code, message } = error as LockstepError;
+    reply.error = { code: code ?? null, message, same: error === lastError };
+    lastError = error;
+  }
+  const milliseconds = performance.now() - began;
+  fs.writeSync(1, `${JSON.stringify({ ...reply, milliseconds })}\n`);
+}
+
+function obey(command: Command): unknown {
+  switch (command.do) {
+    case "open":
+      db = openReplicated(job.driver, job.primary, command.options);
+      return;
+    case "insert": {
+      const { n, bytes = 100 } = command;
+      db?.exec(`INSERT INTO t VALUES (${n}, zeroblob(${bytes}))`);
+      fs.writeSync(acknowledged, `${n}\n`);
+      return;
+    }
+    case "exec":
+      return db?.exec(command.sql);
+    case "all":
+      return db?.all(command.sql);
+    case "close": {
+      const closing = db;
+      db = null;
+      return closing?.close();
+    }
+    case "kill workers":
+      return Promise.all(workers.splice(0).map((worker) => worker.terminate()));
+    case "turn":
+      return new Promise((resolve) => setTimeout(resolve, command.milliseconds));
+    case "exit":
+      process.exit(command.code);
+  }
+}
+
+/** Nobody but the hub knows its workers: look over its shoulder. */
+function captureWorkers(): void {
+  const Original = threads.Worker;
+  threads.Worker = class extends Original {
+    constructor(...parameters: ConstructorParameters<typeof Original>) {
+      super(...parameters);
+      workers.push(this);
+    }
+  };
+  syncBuiltinESMExports();
+}

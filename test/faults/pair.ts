@@ -1,0 +1,186 @@
+/**
+ * A primary and a replica in directories of their own, a process that writes them under faults, and
+ * what must be true of them afterwards.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { basename, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { TestContext } from "node:test";
+import type { DriverName } from "../../src/driver.ts";
+import { scratch } from "../scratch.ts";
+import type { Reply } from "./child.ts";
+import type { Options } from "./open.ts";
+import { type Call, Faults } from "./shim.ts";
+import { Subject } from "./subject.ts";
+
+export const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
+
+/** Enough for every step on a slow machine, short enough to wait for. */
+export const TIMEOUT_MS = 1500;
+
+export class Pair {
+  readonly driver: DriverName;
+  readonly faults: Faults;
+  readonly primary: string;
+  readonly replica: string;
+  readonly #scratch: string;
+  readonly #options: Partial<Options>;
+  #subject: Subject | null = null;
+  #next = 1;
+  /** Rows whose commit returned, and those whose commit threw: these may be there or not. */
+  readonly acknowledged = new Set<number>();
+  readonly doubtful = new Set<number>();
+
+  constructor(t: TestContext, driver: DriverName, options: Partial<Options> = {}) {
+    this.driver = driver;
+    this.#scratch = fs.realpathSync(scratch(t));
+    this.#options = options;
+    const root = join(this.#scratch, "disks");
+    for (const disk of ["main", "replica", "process"]) {
+      fs.mkdirSync(join(root, disk), { recursive: true });
+    }
+    this.primary = join(root, "main", "app.db");
+    this.replica = join(root, "replica", "app.db");
+    this.faults = new Faults(root, this.#scratch);
+    t.after(() => this.#subject?.kill());
+  }
+
+  get subject(): Subject {
+    const { driver, primary, faults } = this;
+    const acknowledged = join(faults.root, "process", "acknowledged");
+    this.#subject ??= new Subject({ driver, primary, acknowledged }, faults.env);
+    return this.#subject;
+  }
+
+  /** A new process for what follows. */
+  async restart(): Promise<void> {
+    if (this.#subject) {
+      this.#subject.kill();
+      await this.#subject.ended;
+    }
+    this.#subject = null;
+  }
+
+  open(options: Partial<Options> = {}): Promise<Reply | null> {
+    const defaults = { replicas: [this.replica], replicaTimeout: TIMEOUT_MS };
+    return this.subject.ask({
+      do: "open",
+      options: { ...defaults, ...this.#options, ...options },
+    });
+  }
+
+  close(): Promise<Reply | null> {
+    return this.subject.ask({ do: "close" });
+  }
+
+  exec(sql: string): Promise<Reply | null> {
+    return this.subject.ask({ do: "exec", sql });
+  }
+
+  /** Commits one row and keeps account of it. */
+  async insert(bytes = 100): Promise<Reply | null> {
+    const n = this.#next++;
+    this.doubtful.add(n);
+    const reply = await this.subject.ask({ do: "insert", n, bytes });
+    if (reply && !reply.error) {
+      this.doubtful.delete(n);
+      this.acknowledged.add(n);
+    }
+    return reply;
+  }
+
+  /** Opened, with a table and three rows on both sides. */
+  async begin(options: Partial<Options> = {}): Promise<void> {
+    ok(await this.open(options));
+    ok(await this.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, data BLOB)"));
+    for (let i = 0; i < 3; i++) ok(await this.insert());
+  }
+
+  /** A row that was refused before SQL ran is not even doubtful. */
+  forget(n: number): void {
+    this.doubtful.delete(n);
+  }
+
+  /** Is every acknowledged row in this copy, opened alone and without Lockstep? */
+  holdsAcknowledged(copy: string): void {
+    const place = fs.mkdtempSync(join(this.#scratch, "alone-"));
+    const file = join(place, basename(copy));
+    for (const suffix of ["", "-wal"]) {
+      if (fs.existsSync(copy + suffix)) fs.copyFileSync(copy + suffix, file + suffix);
+    }
+    this.#judge(file, copy.slice(this.faults.root.length + 1));
+  }
+
+  /** The same, but before the first acknowledgement a copy need not exist. */
+  holdsAcknowledgedIfAny(copy: string): void {
+    if (this.acknowledged.size > 0) this.holdsAcknowledged(copy);
+  }
+
+  /**
+   * The fault is gone: opening brings the copies together, in the same process if it lives; they
+   * take a commit, close, and are then equal byte for byte, with nothing left beside them.
+   */
+  async recovers(options: Partial<Options> = {}): Promise<void> {
+    this.faults.set();
+    ok(await this.open(options));
+    const before = this.doubtful.size;
+    if (this.acknowledged.size > 0) ok(await this.insert());
+    assert.equal(this.doubtful.size, before);
+    ok(await this.close());
+    await this.atRest();
+  }
+
+  /** Both are closed: equal, complete, alone. */
+  async atRest(): Promise<void> {
+    for (const copy of [this.primary, this.replica]) {
+      const names = fs.readdirSync(join(copy, "..")).filter((name) => !/set-aside/.test(name));
+      const expected = [basename(copy), `${basename(copy)}-lockstep`];
+      assert.deepEqual(names.sort(), expected, `what is left beside ${copy}`);
+    }
+    const same = fs.readFileSync(this.primary).equals(fs.readFileSync(this.replica));
+    assert.ok(same, "the closed copies are equal byte for byte");
+    this.holdsAcknowledged(this.primary);
+  }
+
+  /** What the processes did to files since the record was last cleared. */
+  record(): Call[] {
+    return this.faults.record();
+  }
+
+  #judge(file: string, name: string): void {
+    const db = new DatabaseSync(file);
+    try {
+      const [check] = db.prepare("PRAGMA integrity_check").all();
+      assert.deepEqual({ ...check }, { integrity_check: "ok" }, name);
+      const table = db.prepare("SELECT 1 FROM sqlite_schema WHERE name='t'").all().length > 0;
+      const rows = table
+        ? db
+            .prepare("SELECT n FROM t")
+            .all()
+            .map((row) => Number(row["n"]))
+        : [];
+      const found = new Set(rows);
+      const missing = [...this.acknowledged].filter((n) => !found.has(n));
+      assert.deepEqual(missing, [], `acknowledged, but not in ${name}`);
+      const foreign = [...found].filter((n) => !this.acknowledged.has(n) && !this.doubtful.has(n));
+      assert.deepEqual(foreign, [], `never written, but in ${name}`);
+    } finally {
+      db.close();
+    }
+  }
+}
+
+/** The command was done. */
+export function ok(reply: Reply | null): Reply {
+  assert.ok(reply, "the process lives");
+  assert.ok(!reply.error, reply.error?.message ?? "");
+  return reply;
+}
+
+/** The command failed with this code. */
+export function failed(reply: Reply | null, code: string): Reply {
+  assert.ok(reply, "the process lives");
+  assert.equal(reply.error?.code, `ERR_LOCKSTEP_${code}`);
+  return reply;
+}
