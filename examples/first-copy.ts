@@ -8,12 +8,12 @@ export async function firstCopy(database: string, replica: string): Promise<0 | 
   try {
     attach(database, replica);
     console.log("Verifying  every page of both copies, and the integrity of each");
-    const report = await verify(database, replica);
-    if (!report.identical) {
-      console.error(`The copies differ: run "npx lockstep verify ${database} ${replica}"`);
+    const { identical, integrity, pages } = await verify(database, replica);
+    if (!identical || integrity.a !== "ok" || integrity.b !== "ok") {
+      console.error(`Something is wrong: run "npx lockstep verify ${database} ${replica}"`);
       return 1;
     }
-    console.log(`Identical  ${report.pages} pages\n`);
+    console.log(`Identical  ${pages} pages\n`);
   } catch (error) {
     if (!(error instanceof LockstepError)) throw error;
     console.error(`${error.code}\n  ${error.what}.\n  ${error.state}.\n  Next: ${error.next}.`);

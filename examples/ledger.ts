@@ -16,7 +16,7 @@ const usage = `Usage:
 
 Options of the first form:
   --seed N      repeat the random choices of a run (it prints its seed)
-  --seconds N   how long to write before the kill, at most (default 5)
+  --seconds N   how long to write before the kill, at most (default 8)
 
 Exit status: 0 done and nothing lost, 1 failed, 2 usage.`;
 
@@ -30,7 +30,7 @@ async function main(args: string[]): Promise<0 | 1 | 2> {
     return 0;
   }
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
-  const seconds = Number(values.seconds ?? 5);
+  const seconds = Number(values.seconds ?? 8);
   if (!Number.isSafeInteger(seed) || !(seconds > 0)) return misuse();
   if (positionals.length === 0) return await survive(seed, seconds);
 

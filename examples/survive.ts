@@ -58,7 +58,8 @@ async function story(directory: string, seed: number, seconds: number): Promise<
   const books = audit(db, transfers);
   db.close();
   console.log(`Looked up  ${transfers.length} transfers, added up every account`);
-  const { identical } = await verify(primary, replica);
+  const { identical, integrity } = await verify(primary, replica);
+  const sound = integrity.a === "ok" && integrity.b === "ok";
   console.log("Compared   both copies, page by page\n");
 
   console.log(
@@ -69,12 +70,13 @@ async function story(directory: string, seed: number, seconds: number): Promise<
       ["in flight when killed, kept", count(books.unacknowledged)],
       ["every balance adds up", books.balanced ? "yes" : "NO"],
       ["copies identical", identical ? "yes" : "NO"],
+      ["integrity_check of both", sound ? "ok" : "FAILED"],
       ["commits per second", count(Math.round(transfers.length / (elapsed / 1000)))],
       ["commit latency p50 / p99", `${percentile(micros, 50)} / ${percentile(micros, 99)} µs`],
     ]),
   );
   const kept = books.lost.length === 0 && books.unacknowledged <= 1;
-  return kept && books.balanced && identical ? 0 : 1;
+  return kept && books.balanced && identical && sound ? 0 : 1;
 }
 
 /** Collects what the child acknowledges, kills it, and reads the pipe to its end. */

@@ -1,6 +1,6 @@
 /**
- * The checks on what a killed process left behind, each on a copy of the directories of its own, in
- * a fresh process. Prints what it found as JSON; whether that is right is for the caller to say.
+ * The checks on what a killed process left behind, in a fresh process: (a) in place, (b) and (c) on
+ * copies of their own. Prints what it found as JSON; whether that is right is for the caller to say.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";

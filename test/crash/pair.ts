@@ -1,24 +1,27 @@
 /**
  * Goal: a process may be killed at any instant; every acknowledged transaction is in every copy, each
  * copy is a sound database at a transaction boundary, and reopening makes the copies equal.
- * Method: one pair of copies, several lives. Each ends by SIGKILL; then the directories are copied as
- * they lie, and each check starts from a copy of its own:
+ * Method: one pair of copies, several lives. Each ends by SIGKILL, and each check starts from what it
+ * left behind:
  *   (a) both are reopened with Lockstep,
- *   (b) the replica is opened alone, first by the `sqlite3` command,
- *   (c) the primary is opened alone.
- * A plain database that repeats the same transactions says what each must hold.
+ *   (b) a copy of the replica is opened alone, first by the `sqlite3` command,
+ *   (c) a copy of the primary is opened alone.
+ * A plain database that repeats the same transactions says what each must hold. The next life starts
+ * from what the kill left, or now and then from the copies that (a) has closed.
  */
 import { execFile, spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { promisify } from "node:util";
 import type { CheckJob, CheckReport } from "./check.ts";
 import { judge } from "./judge.ts";
+import { keep, layOut, putBack } from "./left.ts";
 import { chooseMoment, type Life, live } from "./life.ts";
 import { driverNames } from "./open.ts";
 import { callAt } from "./plan.ts";
+import { prepare } from "./prepare.ts";
 import { Random } from "./random.ts";
 
 export interface RunReport {
@@ -53,10 +56,12 @@ function alter(path: string, sql: string): void {
   db.close();
 }
 
+const shell = spawnSync("sqlite3", ["--version"]).status === 0 ? "sqlite3" : null;
+
 export async function run(seed: number, sabotage: Sabotage | null = null): Promise<RunReport> {
   const directory = mkdtempSync(join(tmpdir(), "lockstep-crash-"));
   const random = new Random(seed);
-  const paths = prepare(directory, random);
+  const { primary, replica, oracle } = prepare(directory, random);
   const lives = random.between(1, 3);
   const report = { seed, lives, kills: 0, acknowledged: 0, problems: [] as string[], directory };
   // What a copy may hold: at least what was acknowledged, at most what was in flight besides.
@@ -65,32 +70,33 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
 
   for (let generation = 1; generation <= lives; generation++) {
     const moment = chooseMoment(random);
-    const life = await live(
-      {
-        seed,
-        generation,
-        ...paths,
-        driver: random.pick(driverNames),
-        checkpointBytes: random.pick([20_000, 60_000, 200_000, 1_000_000, 8_000_000]),
-        callsUntilClose: closes(random, moment.line === "closing"),
-      },
-      moment,
-    );
+    const driver = random.pick(driverNames);
+    const checkpointBytes = random.pick([20_000, 60_000, 200_000, 1_000_000, 8_000_000]);
+    const callsUntilClose = closes(random, moment.line === "closing");
+    const what = { seed, generation, primary, replica, driver, checkpointBytes, callsUntilClose };
+    const life = await live(what, moment);
+    const name = `life ${generation}, killed ${moment.delayMs} ms after "${moment.line}"`;
+    if (life.failure !== null) {
+      report.problems.push(`${name}: the child failed: ${life.failure}`);
+      return report;
+    }
     if (!life.closed) report.kills++;
     [lo, hi] = bounds(seed, life, lo, hi);
     report.acknowledged = lo;
-    const what = `life ${generation}, killed ${moment.delayMs} ms after "${moment.line}"`;
-    if (life.failure !== null) report.problems.push(`${what}: the child failed: ${life.failure}`);
-    else {
-      const job = copiesFor(directory, paths, {
-        seed,
-        lo,
-        hi,
-        reopenWith: random.pick(driverNames),
-      });
-      report.problems.push(...(await inspect(job, sabotage)).map((text) => `${what}: ${text}`));
-    }
-    if (report.problems.length > 0) return report;
+
+    keep(directory);
+    const job: CheckJob = {
+      ...{ seed, lo, hi, oracle, shell, reopenWith: random.pick(driverNames) },
+      a: { primary, replica },
+      b: replica.replace(directory, layOut(directory, "b")),
+      c: primary.replace(directory, layOut(directory, "c")),
+    };
+    const { problems, found } = await inspect(job, sabotage);
+    report.problems.push(...problems.map((text) => `${name}: ${text}`));
+    if (problems.length > 0) return report;
+    // What an application was shown after a reopening is as good as acknowledged.
+    if (random.oneIn(4)) lo = hi = found;
+    else putBack(directory);
   }
   rmSync(directory, { recursive: true });
   return report;
@@ -108,56 +114,10 @@ function closes(random: Random, soon: boolean): number[] {
   return [random.oneIn(3) ? random.between(1, 100) : 100_000, 100_000];
 }
 
-interface Paths {
-  readonly primary: string;
-  readonly replica: string;
-}
-
-/** The database as it was before Lockstep: none, an empty one, or one with contents of its own. */
-function prepare(directory: string, random: Random): Paths {
-  for (const name of ["main", "replica"]) mkdirSync(join(directory, name));
-  const primary = join(directory, "main", "app.db");
-  if (random.oneIn(4)) return { primary, replica: join(directory, "replica", "app.db") };
-
-  const db = new DatabaseSync(primary);
-  db.exec(`PRAGMA page_size = ${random.pick([512, 1024, 4096, 4096, 4096, 16384, 65536])}`);
-  db.exec(`PRAGMA auto_vacuum = ${random.pick([0, 0, 1, 2])}`);
-  db.exec(`PRAGMA journal_mode = ${random.pick(["WAL", "DELETE", "TRUNCATE"])}`);
-  if (random.oneIn(2)) {
-    db.exec("CREATE TABLE before (id INTEGER PRIMARY KEY, data BLOB)");
-    const insert = db.prepare("INSERT INTO before (data) VALUES (?)");
-    db.exec("BEGIN");
-    for (let i = random.below(300); i > 0; i--) insert.run(random.bytes(random.below(8000)));
-    db.exec("COMMIT");
-  } else db.exec("VACUUM");
-  db.close();
-  copyFileSync(primary, join(directory, "oracle.db"));
-  return { primary, replica: join(directory, "replica", "app.db") };
-}
-
-const shell = spawnSync("sqlite3", ["--version"]).status === 0 ? "sqlite3" : null;
-
-function copiesFor(
-  directory: string,
-  { primary, replica }: Paths,
-  facts: Pick<CheckJob, "seed" | "lo" | "hi" | "reopenWith">,
-): CheckJob {
-  const place = (check: string) => {
-    const to = join(directory, check);
-    rmSync(to, { recursive: true, force: true });
-    for (const name of ["main", "replica"]) {
-      cpSync(join(directory, name), join(to, name), { recursive: true });
-    }
-    return {
-      primary: primary.replace(directory, to),
-      replica: replica.replace(directory, to),
-    };
-  };
-  const oracle = join(directory, "oracle.db");
-  return { ...facts, oracle, shell, a: place("a"), b: place("b").replica, c: place("c").primary };
-}
-
-async function inspect(job: CheckJob, sabotage: Sabotage | null): Promise<string[]> {
+async function inspect(
+  job: CheckJob,
+  sabotage: Sabotage | null,
+): Promise<{ problems: string[]; found: number }> {
   const script = join(import.meta.dirname, "check.ts");
   const told = sabotage === null ? job : sabotages[sabotage](job);
   try {
@@ -166,8 +126,10 @@ async function inspect(job: CheckJob, sabotage: Sabotage | null): Promise<string
       killSignal: "SIGKILL",
       maxBuffer: 2 ** 26,
     });
-    return judge(told, JSON.parse(stdout) as CheckReport);
+    const report = JSON.parse(stdout) as CheckReport;
+    return { problems: judge(told, report), found: report.reopened.found };
   } catch (error) {
-    return [`the check failed: ${(error as { stderr?: string }).stderr || error}`];
+    const problem = `the check failed: ${(error as { stderr?: string }).stderr || error}`;
+    return { problems: [problem], found: 0 };
   }
 }
