@@ -30,17 +30,17 @@ export interface Copy {
   readonly because: string;
 }
 
-export function describeCopy(
-  name: string,
-  sidecar: { readonly state: SidecarState; readonly history: readonly Position[] } | null,
-): Copy {
+/** Of a sidecar, what proves. */
+type Known = { readonly state: SidecarState; readonly history: readonly Position[] };
+
+export function describeCopy(name: string, sidecar: Known | null): Copy {
   const file = readFingerprint(name);
   const present = file !== null && file.size !== "0";
   const scan = present ? scanLog(walPath(name)) : null;
   const log = scan && scan.commits.length > 0 ? scan : null;
   const state = sidecar?.state ?? null;
   const proof: Proof =
-    present && state ? prove(state, file, log) : unproven("it has no record of its lineage");
+    present && sidecar ? prove(sidecar, file, log) : unproven("it has no record of its lineage");
   return {
     path: name,
     file: present ? "present" : "missing",
@@ -61,12 +61,15 @@ export function commitAt(copy: Copy, frame: number): Commit | null {
   return copy.log?.commits.find((commit) => commit.frame === frame) ?? null;
 }
 
-/** Follows symbolic links, so that one file has one name; a missing file has its directory's. */
+/** Follows symbolic links, to a missing file as well, so that one file has one name. */
 export function realPath(file: string): string {
   try {
     return fs.realpathSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if (fs.lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()) {
+      return realPath(path.resolve(path.dirname(file), fs.readlinkSync(file)));
+    }
     const parent = path.dirname(path.resolve(file));
     if (!fs.existsSync(parent)) return path.resolve(file);
     return path.join(fs.realpathSync(parent), path.basename(file));
@@ -94,9 +97,9 @@ function unproven(because: string): Proof {
  * (4) a log that is folded whole, beside a file unchanged since: what was folded then (the next
  *     generation was put on record, its header was not written);
  * (5) a log begun after the file was folded, the file unchanged since: everything since then
- *     stands in that log.
+ *     stands in that log. One of a generation that is closed was not begun, but put back there.
  */
-function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof {
+function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): Proof {
   const { generation, folded } = state;
   const unchanged = folded !== null && sameFingerprint(folded.file, file);
   if (!log) {
@@ -128,7 +131,8 @@ function prove(state: SidecarState, file: Fingerprint, log: Copy["log"]): Proof 
   if (unchanged && samePosition(folded.position, position)) {
     return { position, base: null, because: "its log, folded whole" };
   }
-  if (unchanged && follows(folded.position, log.header, generation)) {
+  const closed = [...history, folded?.position].some((p) => p && sameSalts(p, log.header));
+  if (unchanged && !closed && follows(folded.position, log.header, generation)) {
     return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
   }
   return unproven("its log was begun by another program");
