@@ -102,7 +102,7 @@ export class Delivery {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
-    if (!this.#target.fold(this.#position.frame)) return false;
+    if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
     this.#restartable = true;
     const file = stampFingerprint(this.#sidecar.copy);
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });

@@ -11,7 +11,7 @@
  */
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Driver, loadDriver } from "../driver.ts";
-import { toErrorData } from "../errors.ts";
+import { codes, toErrorData } from "../errors.ts";
 import type { Command, Report, WorkerData } from "../gate/messages.ts";
 import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
@@ -63,8 +63,18 @@ class Worker {
     } catch (error) {
       this.#failed = true;
       const failure = replicaFailure(this.#data.path, error);
+      if (failure.code === codes.REPLICA_CHANGED) this.#distrust();
       this.#post({ type: "failed", error: toErrorData(failure) });
       this.#slots.setState(this.#data.replica, states.FAILED);
+    }
+  }
+
+  /** After another program wrote here no record proves anything: the next start compares pages. */
+  #distrust(): void {
+    try {
+      this.#sidecar?.update({ generation: null, folded: null, folding: false });
+    } catch {
+      // Then the next start has to find out for itself.
     }
   }
 

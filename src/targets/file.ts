@@ -13,9 +13,10 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Connection, Driver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
-import type { Target } from "./target.ts";
+import type { LogState, Target } from "./target.ts";
 
 export class FileTarget implements Target {
   readonly #driver: Driver;
@@ -40,23 +41,20 @@ export class FileTarget implements Target {
     syncDirectory(path.dirname(file));
   }
 
-  check(expected: { salt1: number; salt2: number; frames: number }): void {
+  check(expected: LogState): void {
     const log = fs.statSync(`${this.#path}-wal`, { throwIfNoEntry: false });
     if (log?.ino !== this.#logInode) throw gone(this.#path, "Its log was removed or replaced");
     const file = fs.statSync(this.#path, { throwIfNoEntry: false });
     if (file?.ino !== this.#fileInode) throw gone(this.#path, "Its file was removed or replaced");
+    if (expected.frames === 0) return;
+    if (log.size < frameOffset(expected.frames + 1, expected.pageSize)) {
+      throw changed(this.#path, "Another program folded the replica and cut its log short");
+    }
     // After our own writes the index is invalid until a reader rebuilds it, and then it is ours.
     const index = this.#index;
-    if (!index.read() || expected.frames === 0 || index.frames === 0) return;
-    const ours = index.salt1 === expected.salt1 && index.salt2 === expected.salt2;
-    if (ours && index.frames <= expected.frames) return;
-    throw new LockstepError(codes.REPLICA_CHANGED, {
-      copy: this.#path,
-      what: "Another program wrote a transaction into the replica",
-      state:
-        "The primary holds every acknowledged transaction; this replica holds one it should not",
-      next: "Close that program; reopen; if the start refuses: lockstep sync --from primary",
-    });
+    if (!index.read() || index.frames === 0) return;
+    if (sameSalts(index, expected) && index.frames <= expected.frames) return;
+    throw changed(this.#path, "Another program wrote a transaction into the replica");
   }
 
   write(bytes: Uint8Array, at: number, length: number, offset: number): void {
@@ -71,7 +69,9 @@ export class FileTarget implements Target {
     this.#index.invalidate();
   }
 
-  fold(frames: number): boolean {
+  fold(expected: LogState): boolean {
+    this.check(expected);
+    const { frames } = expected;
     const connection = this.#driver.open(this.#path, { timeout: 0 });
     try {
       connection.exec("PRAGMA synchronous=FULL");
@@ -82,6 +82,7 @@ export class FileTarget implements Target {
         this.#index.invalidate();
         row = checkpoint(connection, "RESTART");
       }
+      this.check(expected); // of the index as it was rebuilt
       return !row.busy && row.log === frames && row.checkpointed === frames;
     } finally {
       connection.close();
@@ -163,6 +164,16 @@ export function syncDirectory(directory: string): void {
   } finally {
     fs.closeSync(fd);
   }
+}
+
+function changed(copy: string, what: string): LockstepError {
+  return new LockstepError(codes.REPLICA_CHANGED, {
+    copy,
+    what,
+    state:
+      "The primary holds every acknowledged transaction; this replica is no copy of it any more",
+    next: "Close that program and reopen; if the start refuses: lockstep sync --from primary",
+  });
 }
 
 function gone(copy: string, what: string): LockstepError {

@@ -1,3 +1,11 @@
+import type { Salts } from "../wal/format.ts";
+
+/** What a log must hold: so many frames of this generation. */
+export interface LogState extends Salts {
+  readonly pageSize: number;
+  readonly frames: number;
+}
+
 /**
  * Where a copy lives. A target stores a log, byte for byte, and can fold it into the file beneath.
  * What stands in it and when it may be written is the mirror's business (mirror/delivery.ts); each
@@ -6,10 +14,10 @@
  */
 export interface Target {
   /**
-   * Is the log still ours: the file under its name, and nobody else's frames in it?
-   * @throws if it was unlinked, replaced or written by another program
+   * Is the log still ours: the file under its name, all of it there, and nobody else's frames in it?
+   * @throws if it was unlinked, replaced, cut short or written by another program
    */
-  check(expected: { salt1: number; salt2: number; frames: number }): void;
+  check(expected: LogState): void;
 
   /** Writes log bytes at `offset`. Not durable, not yet seen by readers. */
   write(bytes: Uint8Array, at: number, length: number, offset: number): void;
@@ -21,10 +29,11 @@ export interface Target {
   publish(): void;
 
   /**
-   * Folds the log's `frames` frames into the file, durably, and waits for no one: false if readers
-   * are in the way. After true no reader depends on the log, so its next generation may begin.
+   * Folds the log into the file, durably, and waits for no one: false if readers are in the way.
+   * After true no reader depends on the log, so its next generation may begin.
+   * @throws as `check`, before and after
    */
-  fold(frames: number): boolean;
+  fold(expected: LogState): boolean;
 
   /** Lets go of everything; changes nothing. */
   close(): void;

@@ -1,0 +1,244 @@
+/**
+ * Another program, in a process of its own and without Lockstep, touches a copy that is in use.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { describe, test } from "node:test";
+import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { skip } from "./shim.ts";
+
+/** What the other program does. The test's own process is that program. */
+function other<T>(file: string, work: (db: DatabaseSync) => T): T {
+  const db = new DatabaseSync(file, { timeout: 200 });
+  try {
+    return work(db);
+  } finally {
+    db.close();
+  }
+}
+
+const write = (n: number) => (db: DatabaseSync) => db.exec(`INSERT INTO t VALUES (${n}, 'other')`);
+const checkpoint = (mode: string) => (db: DatabaseSync) =>
+  db.prepare(`PRAGMA wal_checkpoint(${mode})`).all();
+
+for (const driver of DRIVERS) {
+  describe(`the primary, with ${driver}`, { skip, concurrency: 2 }, () => {
+    test("is written: the next commit carries it along", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.primary, write(1001));
+      ok(await pair.insert());
+      pair.acknowledged.add(1001);
+      pair.holdsAcknowledged(pair.replica);
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("is written: the close carries it along", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.primary, write(1001));
+      pair.acknowledged.add(1001);
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("is written, and this process is killed: the start carries it along", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.primary, write(1001));
+      pair.acknowledged.add(1001);
+      await pair.restart();
+      await pair.recovers();
+    });
+
+    for (const mode of ["PASSIVE", "FULL", "RESTART", "TRUNCATE"]) {
+      test(`is checkpointed (${mode}): nothing is lost sight of`, async (t) => {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        other(pair.primary, checkpoint(mode));
+        ok(await pair.insert());
+        other(pair.primary, checkpoint(mode));
+        ok(await pair.insert());
+        pair.holdsAcknowledged(pair.replica);
+        ok(await pair.close());
+        await pair.atRest();
+      });
+
+      test(`is checkpointed (${mode}), and this process is killed`, async (t) => {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        other(pair.primary, checkpoint(mode));
+        await pair.restart();
+        pair.holdsAcknowledged(pair.primary);
+        pair.holdsAcknowledged(pair.replica);
+        await pair.recovers();
+      });
+
+      test(`is checkpointed (${mode}) before a commit that fails`, async (t) => {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        other(pair.primary, checkpoint(mode));
+        pair.faults.set({ on: "write", path: "replica/app.db-wal", does: { error: "EIO" } });
+        failed(await pair.insert(), "REPLICA_IO");
+        ok(await pair.close());
+        await pair.recovers();
+      });
+
+      test(`is checkpointed (${mode}) when all is folded: the next commit goes on`, async (t) => {
+        const pair = new Pair(t, driver, { checkpointBytes: 1 });
+        await pair.begin();
+        other(pair.primary, checkpoint(mode));
+        ok(await pair.insert());
+        other(pair.primary, checkpoint(mode));
+        ok(await pair.close());
+        await pair.atRest();
+      });
+    }
+
+    test("is written and checkpointed when all is folded: PRIMARY_CHANGED", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      other(pair.primary, (db) => [write(1001)(db), checkpoint("TRUNCATE")(db)]);
+      failed(await pair.insert(), "PRIMARY_CHANGED");
+      ok(await pair.close());
+      pair.doubtful.add(1001);
+      pair.holdsAcknowledged(pair.primary);
+      pair.holdsAcknowledged(pair.replica);
+      failed(await pair.open(), "DIVERGED"); // somebody has to say which copy counts
+    });
+
+    test("is written when all is folded: the next commit carries it along", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      other(pair.primary, write(1001));
+      ok(await pair.insert());
+      pair.acknowledged.add(1001);
+      pair.holdsAcknowledged(pair.replica);
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("is to be taken out of WAL mode: the other program is refused", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      assert.throws(() => other(pair.primary, (db) => db.exec("PRAGMA journal_mode=DELETE")), {
+        errcode: 5,
+      });
+      ok(await pair.insert());
+      ok(await pair.close());
+      await pair.atRest();
+    });
+  });
+
+  describe(`the replica, with ${driver}`, { skip, concurrency: 2 }, () => {
+    test("is opened read-write and closed: its log stays", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const rows = other(pair.replica, (db) => db.prepare("SELECT n FROM t").all());
+      assert.equal(rows.length, 3);
+      ok(await pair.insert());
+      pair.holdsAcknowledged(pair.replica);
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("is to be taken out of WAL mode: the other program is refused", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      assert.throws(() => other(pair.replica, (db) => db.exec("PRAGMA journal_mode=DELETE")), {
+        errcode: 5,
+      });
+      ok(await pair.insert());
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    for (const mode of ["PASSIVE", "FULL", "RESTART"]) {
+      test(`is checkpointed (${mode}): it goes on`, async (t) => {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        other(pair.replica, checkpoint(mode));
+        ok(await pair.insert());
+        pair.holdsAcknowledged(pair.replica);
+        ok(await pair.close());
+        await pair.atRest();
+      });
+
+      test(`is checkpointed (${mode}), and this process is killed`, async (t) => {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        other(pair.replica, checkpoint(mode));
+        await pair.restart();
+        await pair.recovers();
+      });
+    }
+
+    test("is checkpointed and its log truncated: REPLICA_CHANGED", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.replica, checkpoint("TRUNCATE"));
+      failed(await pair.insert(), "REPLICA_CHANGED");
+      pair.holdsAcknowledged(pair.replica);
+      ok(await pair.close());
+      failed(await pair.open(), "DIVERGED"); // nothing is left that proves what was written there
+      pair.holdsAcknowledged(pair.primary);
+    });
+
+    test("is checkpointed and its log truncated before a close: said there", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.replica, checkpoint("TRUNCATE"));
+      failed(await pair.close(), "REPLICA_CHANGED");
+      pair.holdsAcknowledged(pair.replica);
+      await pair.recovers();
+    });
+
+    test("is written: REPLICA_CHANGED, and the start refuses to guess", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.replica, write(1001));
+      failed(await pair.insert(), "REPLICA_CHANGED");
+      ok(await pair.close());
+      pair.holdsAcknowledged(pair.primary);
+      failed(await pair.open(), "DIVERGED");
+      pair.holdsAcknowledged(pair.primary); // nothing foreign came back
+    });
+
+    test("is written before a close: REPLICA_CHANGED", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      other(pair.replica, write(1001));
+      failed(await pair.close(), "REPLICA_CHANGED");
+      failed(await pair.open(), "DIVERGED");
+      pair.holdsAcknowledged(pair.primary);
+    });
+
+    test("loses its log: REPLICA_GONE", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      fs.rmSync(`${pair.replica}-wal`);
+      failed(await pair.insert(), "REPLICA_GONE");
+      ok(await pair.close());
+      await pair.recovers();
+    });
+
+    test("loses its log before a close: REPLICA_GONE", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      fs.rmSync(`${pair.replica}-wal`);
+      failed(await pair.close(), "REPLICA_GONE");
+      await pair.recovers();
+    });
+
+    test("is replaced by another file: REPLICA_GONE", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      fs.copyFileSync(pair.replica, `${pair.replica}-copy`);
+      fs.renameSync(`${pair.replica}-copy`, pair.replica);
+      failed(await pair.insert(), "REPLICA_GONE");
+      ok(await pair.close());
+    });
+  });
+}
