@@ -350,6 +350,19 @@ describe("the lockfile", () => {
     );
   });
 
+  test("names the binaries for every platform that a tool has, not only for one", () => {
+    const known = new Set(
+      Object.keys(lock.packages).map((path) => path.split("node_modules/").pop()),
+    );
+    const entries = Object.values<{ optionalDependencies?: Record<string, string> }>(lock.packages);
+    none(
+      entries
+        .flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+        .filter((name) => !known.has(name)),
+      "The registry had no such package; take a version for which it has all",
+    );
+  });
+
   test("is of this package.json: no runtime dependency, the same ranges", () => {
     const manifest = JSON.parse(read("package.json"));
     assert.equal(manifest.dependencies, undefined);
