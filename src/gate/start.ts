@@ -10,7 +10,7 @@ import { invariant } from "../invariant.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
-import { originPosition, type Position } from "../lineage/position.ts";
+import { originPosition, type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
 import { TRUST_LOG } from "../lineage/sidecar.ts";
@@ -21,6 +21,9 @@ import type { Gate } from "./gate.ts";
 import type { Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
+
+/** How many commits before a crash are remembered; one call of the application's rarely makes more. */
+const LAST_COMMITS = 100;
 
 /** Afterwards every mirror is attached and holds, durably, what the primary holds. */
 export function bringTogether(
@@ -187,15 +190,22 @@ function takeOffice({ sidecar }: Primary): void {
 
 /**
  * After an unclean stop: a log that was begun since the last checkpoint is put on record before
- * anything rests on it, and so is where it ended, for a replica that is not here today.
+ * anything rests on it, and so are its last commits: a replica that is not here today may have been
+ * cut off at any of them.
  */
 function recordLog({ sidecar }: Primary, { log, base, position }: Copy): void {
   if (!log || !position) return;
   const { salt1, salt2 } = log.header;
   const known =
     sidecar.state.generation !== null && sameSalts(sidecar.state.generation, log.header);
-  if (known || !base) sidecar.update({}, { history: [position] });
-  else sidecar.update({ generation: { salt1, salt2, base } }, { history: [base, position] });
+  const begun = known || !base ? [] : [base];
+  const latest = log.commits.slice(-LAST_COMMITS).map((commit): Position => {
+    const { frame, sum1, sum2 } = commit;
+    return { timeline: position.timeline, salt1, salt2, frame, sum1, sum2 };
+  });
+  const recorded = sidecar.history.slice(-2 * LAST_COMMITS);
+  const history = [...begun, ...latest].filter((p) => !recorded.some((q) => samePosition(p, q)));
+  sidecar.update(begun.length > 0 ? { generation: { salt1, salt2, base } } : {}, { history });
 }
 
 function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boolean {
