@@ -20,6 +20,11 @@ export interface SceneOptions {
   readonly driver?: DriverName;
 }
 
+/** Replication's options; `replicas` are numbers from 1 (of the scene's) or paths, default all. */
+export type OpenOptions = Partial<Omit<Replication, "replicas">> & {
+  readonly replicas?: readonly (number | string)[];
+};
+
 export class Scene {
   readonly root: string;
   readonly driver: DriverName;
@@ -66,15 +71,14 @@ export class Scene {
     return [this.primary, ...this.replicas];
   }
 
-  /** @param options `replicas`: which ones are attached; default all */
-  open(options: Partial<Replication> = {}): Db {
+  open(options: OpenOptions = {}): Db {
     const db = new Db(this, options, () => this.#open.delete(db));
     this.#open.add(db);
     return db;
   }
 
   /** Opens, runs, closes: with the comparison at the end. */
-  life(use: (db: Db) => void = () => {}, options: Partial<Replication> = {}): Db {
+  life(use: (db: Db) => void = () => {}, options: OpenOptions = {}): Db {
     const db = this.open(options);
     use(db);
     db.close();
@@ -98,7 +102,7 @@ export class Scene {
   }
 
   /** The start is refused with this code, says all it must, and changed neither copy. */
-  refuses(code: string, options: Partial<Replication> = {}): LockstepError {
+  refuses(code: string, options: OpenOptions = {}): LockstepError {
     const before = this.copies.map(digestOf);
     let thrown: unknown = null;
     try {
@@ -154,17 +158,19 @@ export class Db {
   readonly #onClose: () => void;
   #open = true;
 
-  constructor(scene: Scene, options: Partial<Replication>, onClose: () => void) {
+  constructor(scene: Scene, options: OpenOptions, onClose: () => void) {
     this.scene = scene;
     this.#onClose = onClose;
-    this.#replicas = options.replicas ?? scene.replicas;
+    this.#replicas = (options.replicas ?? scene.replicas).map((each) =>
+      typeof each === "number" ? (scene.replicas[each - 1] as string) : each,
+    );
     this.hub = openHub(scene.driver, scene.primary, {
-      replicas: this.#replicas,
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,
       onProgress: (progress) => this.progress.push(progress),
       ...options,
+      replicas: this.#replicas,
     });
     this.native = loadDriver(scene.driver).open(scene.primary, { timeout: 2000 });
     this.#client = {
