@@ -115,10 +115,10 @@ function readBoolean(value: string): boolean | string {
 /** Replaces the percent signs and what they stand for in `text[start, stop)`. */
 function decode(text: string, start: number, stop: number): string {
   const raw = text.slice(start, stop);
-  return raw.replaceAll(/(?:%[\da-f]{2})+|%|\0/gi, (part, at: number) => {
+  return raw.replaceAll(/\0|%00|(?:%(?!00)[\da-f]{2})+|%/gi, (part, at: number) => {
     if (part === "%") throw badDsn(text, start + at, "two hexadecimal digits must follow");
+    if (part === "\0" || part === "%00") throw badDsn(text, start + at, "a path has no zero");
     const bytes = Buffer.from(part.replaceAll("%", ""), "hex");
-    if (part === "\0" || bytes.includes(0)) throw badDsn(text, start + at, "a path has no zero");
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch {

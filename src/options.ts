@@ -2,6 +2,7 @@
  * The options of a replicated database: what the two drop-ins accept beside the driver's own.
  */
 import path from "node:path";
+import { inspect } from "node:util";
 import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit";
@@ -179,7 +180,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function show(value: unknown): string {
-  return typeof value === "function" ? "a function" : (JSON.stringify(value) ?? String(value));
+  return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 200 });
 }
 
 function badOption(what: string): LockstepError {
