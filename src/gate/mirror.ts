@@ -111,9 +111,15 @@ export class Mirror {
     return this.failure;
   }
 
+  /** Tells the worker to stop its long work; before the primary moves on beneath it. */
+  giveUp(): void {
+    this.#slots.giveUp(this.index);
+  }
+
   /** Marks it as not answering: nothing will wait for it again. */
   timedOut(): LockstepError {
     this.#hung = true;
+    this.giveUp();
     this.failure ??= new LockstepError(codes.REPLICA_TIMEOUT, {
       copy: this.path,
       what: `The replica did not answer within ${this.#timeout} ms`,

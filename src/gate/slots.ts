@@ -11,6 +11,8 @@
  *   BELL       counted up by a worker after its TAIL or STATE was stored or a message was posted
  *   TAIL(i)    stored by worker i; passes a transaction's end only AFTER that is synced on replica i
  *   STATE(i)   stored by worker i, see `states`; FAILED only AFTER the error was posted
+ *   GIVEN_UP(i)  stored by the committing thread when it stops waiting for worker i, BEFORE the
+ *              primary may move on: what worker i reads of the primary from then on is worth nothing
  *
  * Whoever waits reads the counter FIRST, then looks whether there is something to do, then waits
  * for the counter to differ from what it read: a store in between ends the wait at once.
@@ -33,7 +35,8 @@ const BELL = 2;
 const PER_REPLICA = 4;
 const TAIL = 0;
 const STATE = 1;
-const CELLS_PER_REPLICA = 2;
+const GIVEN_UP = 2;
+const CELLS_PER_REPLICA = 3;
 
 /** The shared memory of one hub; structured-cloneable, so that a worker can be given it. */
 export interface SharedMemory {
@@ -92,7 +95,15 @@ export class Slots {
     Atomics.wait(this.#cells, BELL, seen, milliseconds);
   }
 
+  giveUp(replica: number): void {
+    Atomics.store(this.#cells, at(replica, GIVEN_UP), 1);
+  }
+
   // A worker's side.
+
+  givenUp(replica: number): boolean {
+    return Atomics.load(this.#cells, at(replica, GIVEN_UP)) === 1;
+  }
 
   /** Says how far replica `replica` holds the ring's content, and wakes the committing thread. */
   confirm(replica: number, tail: number): void {

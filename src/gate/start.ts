@@ -171,6 +171,9 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
     for (const mirror of bareOnes) mirror.post({ type: "install-log", membership });
     for (const mirror of bareOnes) mirror.wait("ready");
     primary.position = position;
+  } catch (error) {
+    for (const mirror of mirrors) mirror.giveUp();
+    throw error;
   } finally {
     primary.release();
   }

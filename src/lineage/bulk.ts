@@ -30,12 +30,18 @@ export interface BulkResult {
   readonly differing: number;
 }
 
-/** Runs a task in a child process and passes its progress on. Rejects with the child's error. */
-export function runBulk(
-  task: BulkTask,
-  path: string,
-  onProgress: (progress: Progress) => void,
-): Promise<BulkResult> {
+/** Who waits for the result. */
+export interface Watch {
+  readonly onProgress: (progress: Progress) => void;
+  /** Is the result still wanted? If not, what the task reads may no longer stand still. */
+  readonly wanted: () => boolean;
+}
+
+/**
+ * Runs a task in a child process and passes its progress on. Rejects with the child's error, or if
+ * the result was not wanted any more when it came.
+ */
+export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<BulkResult> {
   return new Promise((resolve, reject) => {
     const self = fileURLToPath(import.meta.url);
     const child = spawn(process.execPath, ["--no-warnings", self, JSON.stringify(task)], {
@@ -46,6 +52,7 @@ export function runBulk(
     let result: BulkResult | null = null;
     let failure: Error | null = null;
     createInterface({ input: child.stdout }).on("line", (line) => {
+      if (!watch.wanted()) child.kill("SIGKILL");
       const message = JSON.parse(line) as BulkMessage;
       if ("result" in message) result = message.result;
       else if ("error" in message) {
@@ -53,12 +60,13 @@ export function runBulk(
       } else {
         const seconds = (performance.now() - began) / 1000;
         const bytesPerSecond = Math.round(message.progress.bytesDone / Math.max(seconds, 1e-3));
-        onProgress({ phase: task.task, path, ...message.progress, bytesPerSecond });
+        watch.onProgress({ phase: task.task, path, ...message.progress, bytesPerSecond });
       }
     });
     child.on("error", reject);
     child.on("close", (code, signal) => {
       if (failure) reject(failure);
+      else if (!watch.wanted()) reject(new Error(`nobody waits for the ${task.task} any more`));
       else if (result && code === 0) resolve(result);
       else reject(new Error(`the process that does the ${task.task} ended with ${code ?? signal}`));
     });

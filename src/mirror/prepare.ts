@@ -8,17 +8,14 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
 import type { Membership } from "../gate/messages.ts";
-import { type BulkResult, runBulk } from "../lineage/bulk.ts";
+import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
-import type { Progress } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
-
-export type OnProgress = (progress: Progress) => void;
 
 /** Beside a replica, while it is being made. */
 const temporary = (copy: string): string => `${copy}-lockstep-new`;
@@ -27,7 +24,7 @@ const temporary = (copy: string): string => `${copy}-lockstep-new`;
 export async function makeCopy(
   sidecar: Sidecar,
   membership: Membership,
-  onProgress: OnProgress,
+  watch: Watch,
 ): Promise<void> {
   const copy = sidecar.copy;
   const fresh = temporary(copy);
@@ -35,7 +32,7 @@ export async function makeCopy(
   // A log without its file belongs to nothing, but SQLite would replay it over the new file.
   setAside(copy, ["-wal", "-journal"]);
   fs.rmSync(`${copy}-shm`, { force: true });
-  await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, onProgress);
+  await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
   const file = stampFingerprint(fresh);
   sidecar.update(
     { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },
@@ -53,10 +50,10 @@ export function comparePages(
   sidecar: Sidecar,
   primary: string,
   frame: number | null,
-  onProgress: OnProgress,
+  watch: Watch,
 ): Promise<BulkResult> {
   const { copy } = sidecar;
-  return runBulk({ task: "compare", from: primary, to: copy, frame }, copy, onProgress);
+  return runBulk({ task: "compare", from: primary, to: copy, frame }, copy, watch);
 }
 
 /** Takes a file that was just proven equal as the replica. */
@@ -76,7 +73,7 @@ export async function resynchronise(
   sidecar: Sidecar,
   from: Position,
   membership: Membership,
-  onProgress: OnProgress,
+  watch: Watch,
 ): Promise<void> {
   const { copy } = sidecar;
   const log = temporary(copy);
@@ -84,7 +81,7 @@ export async function resynchronise(
   fs.rmSync(log, { force: true });
   foldAndRecord(driver, sidecar, from);
   const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
-  const { differing } = await runBulk(task, copy, onProgress);
+  const { differing } = await runBulk(task, copy, watch);
   sidecar.update({ resync: { ...salts, to: membership.position } });
   if (differing > 0) {
     fs.renameSync(log, walPath(copy));
@@ -118,11 +115,11 @@ export async function exportCopy(
   sidecar: Sidecar,
   position: Position,
   { to, timeline }: { to: string; timeline: number },
-  onProgress: OnProgress,
+  watch: Watch,
 ): Promise<void> {
   foldAndRecord(driver, sidecar, position);
   fs.rmSync(to, { force: true });
-  await runBulk({ task: "copy", from: sidecar.copy, to }, to, onProgress);
+  await runBulk({ task: "copy", from: sidecar.copy, to }, to, watch);
   sidecar.update(
     {
       timeline,

@@ -16,10 +16,10 @@ import type { Command, Report, WorkerData } from "../gate/messages.ts";
 import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
+import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
-import type { Progress } from "../options.ts";
 import { FileTarget, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
@@ -99,21 +99,24 @@ class Worker {
 
   async #obey(command: Command): Promise<void> {
     if (this.#failed && command.type !== "close") return;
-    const progress = (p: Progress): void => this.#post({ type: "progress", progress: p });
+    const watch: Watch = {
+      onProgress: (progress) => this.#post({ type: "progress", progress }),
+      wanted: () => !this.#slots.givenUp(this.#data.replica),
+    };
     switch (command.type) {
       case "describe":
         return this.#post({ type: "described", copy: this.#describe() });
       case "copy":
-        await makeCopy(this.#held(), command.membership, progress);
+        await makeCopy(this.#held(), command.membership, watch);
         return this.#post({ type: "ready" });
       case "compare": {
         const { primary } = command.membership;
-        const result = await comparePages(this.#held(), primary, null, progress);
+        const result = await comparePages(this.#held(), primary, null, watch);
         return this.#post({ type: "compared", ...result });
       }
       case "compare-at": {
         const { primary, frame } = command;
-        const result = await comparePages(this.#held(), primary, frame, progress);
+        const result = await comparePages(this.#held(), primary, frame, watch);
         return this.#post({ type: "compared", ...result });
       }
       case "trust-log":
@@ -125,7 +128,7 @@ class Worker {
       case "delta": {
         const { position } = this.#describe();
         invariant(position !== null, "only a proven replica is re-synchronised");
-        await resynchronise(this.#driver, this.#held(), position, command.membership, progress);
+        await resynchronise(this.#driver, this.#held(), position, command.membership, watch);
         return this.#post({ type: "ready" });
       }
       case "install-log":
@@ -135,7 +138,7 @@ class Worker {
         const { position } = this.#describe();
         invariant(position !== null, "only a proven replica is restored from");
         const { to, timeline } = command;
-        await exportCopy(this.#driver, this.#held(), position, { to, timeline }, progress);
+        await exportCopy(this.#driver, this.#held(), position, { to, timeline }, watch);
         return this.#post({ type: "ready" });
       }
       case "attach":

@@ -9,7 +9,8 @@ import { createInterface } from "node:readline";
 import threads, { type Worker } from "node:worker_threads";
 import type { DriverName } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
-import type { Database, Options } from "./open.ts";
+import type { ReplicationOptions } from "../../src/options.ts";
+import type { Database } from "./open.ts";
 
 export interface Job {
   readonly driver: DriverName;
@@ -19,7 +20,7 @@ export interface Job {
 }
 
 export type Command =
-  | { readonly do: "open"; readonly options: Options }
+  | { readonly do: "open"; readonly options: ReplicationOptions }
   /** Commits row `n` with so many bytes of data. */
   | { readonly do: "insert"; readonly n: number; readonly bytes?: number }
   | { readonly do: "exec"; readonly sql: string }
@@ -44,7 +45,8 @@ let db: Database | null = null;
 let lastError: unknown = null;
 
 captureWorkers();
-const { openReplicated } = await import("./open.ts");
+const { dropIn } = await import("./open.ts");
+const open = await dropIn(job.driver);
 
 for await (const line of createInterface({ input: process.stdin })) {
   const began = performance.now();
@@ -63,7 +65,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 function obey(command: Command): unknown {
   switch (command.do) {
     case "open":
-      db = openReplicated(job.driver, job.primary, command.options);
+      db = open(job.primary, command.options);
       return;
     case "insert": {
       const { n, bytes = 100 } = command;

@@ -1,44 +1,34 @@
-/**
- * A replicated connection, as little of one as the tests need: by the drop-ins' own way, through
- * the hub.
- */
-import { type DriverName, loadDriver } from "../../src/driver.ts";
-import { type HubClient, openHub } from "../../src/gate/hub.ts";
-import type { Replication } from "../../src/options.ts";
+/** Either drop-in, as little of it as the tests need. Only the one that is asked for is loaded. */
+import type { DriverName } from "../../src/driver.ts";
+import type { ReplicationOptions } from "../../src/options.ts";
 
 export interface Database {
-  exec(sql: string): void;
+  exec(sql: string): unknown;
   all(sql: string): unknown[];
   close(): void;
 }
 
-export type Options = Pick<Replication, "replicas"> & Partial<Replication>;
+export type Open = (path: string, options: ReplicationOptions) => Database;
 
-const defaults = {
-  replicaTimeout: 60_000,
-  restoreMissing: false,
-  checkpointBytes: 8 << 20,
-  onProgress: null,
-};
-
-export function openReplicated(driver: DriverName, path: string, options: Options): Database {
-  const hub = openHub(driver, path, { ...defaults, ...options });
-  const native = loadDriver(driver).open(path);
-  const client: HubClient = {
-    exec: (sql) => native.exec(sql),
-    onFence: () => {},
-    closeNative: () => native.close(),
-  };
-  hub.connect(client);
-  const gated = <T>(work: () => T): T => {
-    if (hub.failure) throw hub.failure;
-    const result = work();
-    hub.gate();
-    return result;
-  };
-  return {
-    exec: (sql) => gated(() => native.exec(sql)),
-    all: (sql) => gated(() => native.all(sql)),
-    close: () => hub.disconnect(client, () => native.close()),
+export async function dropIn(driver: DriverName): Promise<Open> {
+  if (driver === "node:sqlite") {
+    const { DatabaseSync } = await import("../../src/index.ts");
+    return (path, options) => {
+      const db = new DatabaseSync(path, options);
+      return {
+        exec: (sql) => db.exec(sql),
+        all: (sql) => db.prepare(sql).all(),
+        close: () => db.close(),
+      };
+    };
+  }
+  const { default: Better } = await import("../../src/better-sqlite3.ts");
+  return (path, options) => {
+    const db = new Better(path, options);
+    return {
+      exec: (sql) => db.exec(sql),
+      all: (sql) => db.prepare(sql).all(),
+      close: () => void db.close(),
+    };
   };
 }

@@ -8,16 +8,16 @@ import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
 import type { Reply } from "./child.ts";
-import type { Options } from "./open.ts";
 import { type Call, Faults } from "./shim.ts";
 import { Subject } from "./subject.ts";
 
 export const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 
-/** Enough for every step on a slow machine, short enough to wait for. */
-export const TIMEOUT_MS = 1500;
+/** Where a replica is to hang: short enough to wait for, long enough for a step on a busy machine. */
+export const TIMEOUT_MS = 2000;
 
 export class Pair {
   readonly driver: DriverName;
@@ -25,14 +25,16 @@ export class Pair {
   readonly primary: string;
   readonly replica: string;
   readonly #scratch: string;
-  readonly #options: Partial<Options>;
+  readonly #options: ReplicationOptions;
   #subject: Subject | null = null;
   #next = 1;
+  /** Was a thread made to hang? */
+  hangs = false;
   /** Rows whose commit returned, and those whose commit threw: these may be there or not. */
   readonly acknowledged = new Set<number>();
   readonly doubtful = new Set<number>();
 
-  constructor(t: TestContext, driver: DriverName, options: Partial<Options> = {}) {
+  constructor(t: TestContext, driver: DriverName, options: ReplicationOptions = {}) {
     this.driver = driver;
     this.#scratch = fs.realpathSync(scratch(t));
     this.#options = options;
@@ -62,12 +64,21 @@ export class Pair {
     this.#subject = null;
   }
 
-  open(options: Partial<Options> = {}): Promise<Reply | null> {
-    const defaults = { replicas: [this.replica], replicaTimeout: TIMEOUT_MS };
+  open(options: ReplicationOptions = {}): Promise<Reply | null> {
+    const defaults = { replicas: [this.replica] };
     return this.subject.ask({
       do: "open",
       options: { ...defaults, ...this.#options, ...options },
     });
+  }
+
+  /** Opens, once a thread that hung has let go of the replica: until then it is locked. */
+  async openWhenFree(options: ReplicationOptions = {}): Promise<Reply | null> {
+    for (let i = 0; ; i++) {
+      const reply = await this.open(options);
+      if (reply?.error?.code !== "ERR_LOCKSTEP_LOCKED" || i === 100 || !this.hangs) return reply;
+      await this.subject.ask({ do: "turn", milliseconds: 50 });
+    }
   }
 
   close(): Promise<Reply | null> {
@@ -91,7 +102,7 @@ export class Pair {
   }
 
   /** Opened, with a table and three rows on both sides. */
-  async begin(options: Partial<Options> = {}): Promise<void> {
+  async begin(options: ReplicationOptions = {}): Promise<void> {
     ok(await this.open(options));
     ok(await this.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, data BLOB)"));
     for (let i = 0; i < 3; i++) ok(await this.insert());
@@ -121,9 +132,9 @@ export class Pair {
    * The fault is gone: opening brings the copies together, in the same process if it lives; they
    * take a commit, close, and are then equal byte for byte, with nothing left beside them.
    */
-  async recovers(options: Partial<Options> = {}): Promise<void> {
+  async recovers(options: ReplicationOptions = {}): Promise<void> {
     this.faults.set();
-    ok(await this.open(options));
+    ok(await this.openWhenFree(options));
     const before = this.doubtful.size;
     if (this.acknowledged.size > 0) ok(await this.insert());
     assert.equal(this.doubtful.size, before);
