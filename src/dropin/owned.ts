@@ -41,10 +41,8 @@ export function inspectStatement(sql: string, primary: string): boolean {
   return statement.canCommit;
 }
 
-/** Without a schema's name it concerns the main database, among others. */
 function refuseOwned(pragma: Pragma | null, primary: string): void {
-  if (pragma === null || pragma.value === null) return;
-  if (pragma.schema !== null && pragma.schema !== "main") return;
+  if (pragma === null || pragma.value === null || !concernsMain(pragma)) return;
   const allowed = Object.hasOwn(OWNED, pragma.name) ? OWNED[pragma.name] : undefined;
   if (!allowed || allowed.includes(pragma.value)) return;
   throw new LockstepError(codes.OWNED, {
@@ -53,6 +51,11 @@ function refuseOwned(pragma: Pragma | null, primary: string): void {
     state: "Nothing was executed",
     next: "Remove the statement, or open the database without replicas",
   });
+}
+
+/** Without a schema's name it does, and this one whatever schema is named. */
+function concernsMain({ schema, name }: Pragma): boolean {
+  return schema === null || schema === "main" || name === "wal_autocheckpoint";
 }
 
 /** Replaces all that is replicated, past SQLite's log. */
