@@ -1,4 +1,5 @@
 /** A directory for one test, removed after it. */
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,12 +11,13 @@ export function scratch(t: TestContext): string {
   return directory;
 }
 
-/** Everything in a directory that a change could show in: names, sizes, contents. */
+/** What lies in a directory: names, sizes, digests of the contents. */
 export function contentsOf(directory: string): Record<string, string> {
-  return Object.fromEntries(
-    fs
-      .readdirSync(directory)
-      .sort()
-      .map((name) => [name, fs.readFileSync(path.join(directory, name), "base64")]),
-  );
+  const found: Record<string, string> = {};
+  for (const name of fs.readdirSync(directory).sort()) {
+    const bytes = fs.readFileSync(path.join(directory, name));
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    found[name] = `${bytes.length} bytes, ${digest}`;
+  }
+  return found;
 }

@@ -25,14 +25,14 @@ export async function startWriter(t: TestContext, ...copies: string[]): Promise<
   const lines: string[] = [];
   const reader = createInterface(child.stdout as Readable);
   reader.on("line", (line) => lines.push(line));
-  const ended = once(child, "close").then(() => Promise.reject(new Error("the writer ended")));
-  await Promise.race([once(reader, "line"), ended]);
-  ended.catch(() => {}); // from here on its end is the test's affair
+  const ended = once(child, "close");
+  const started = await Promise.race([once(reader, "line"), ended.then(() => null)]);
+  if (!started) throw new Error("the writer ended before it wrote");
   return {
     child,
     async end() {
       child.stdin?.end();
-      await once(child, "close");
+      await ended;
       return Number(/^acknowledged (\d+)$/.exec(lines.at(-1) ?? "")?.[1]);
     },
   };
