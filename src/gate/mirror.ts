@@ -17,6 +17,8 @@ import type { Command, Report, WorkerData } from "./messages.ts";
 import { type SharedMemory, type Slots, states } from "./slots.ts";
 
 const SLICE_MS = 1000;
+/** How long a thread may take until it runs its first line, in milliseconds. */
+const BOOT_MS = 15_000;
 
 export class Mirror {
   readonly path: string;
@@ -32,6 +34,7 @@ export class Mirror {
   /** What the worker found at the start. */
   copy: Copy | null = null;
   #hung = false;
+  readonly #born = performance.now();
 
   constructor(
     { driver, memory, slots, timeout, onProgress }: MirrorContext,
@@ -54,6 +57,7 @@ export class Mirror {
         transferList: [port2],
         // Descriptors of a live database must not be closed behind SQLite's back, see targets/file.ts.
         trackUnmanagedFds: false,
+        execArgv: [], // what the program was started with is not for this
       },
     );
     this.#worker.unref();
@@ -85,9 +89,12 @@ export class Mirror {
         if (this.failure && type !== "closed") throw this.failure;
         continue;
       }
-      const left = deadline - performance.now();
-      if (left <= 0) throw this.timedOut();
-      this.#slots.waitForBell(seen, Math.min(left, SLICE_MS));
+      const now = performance.now();
+      if (now > deadline) throw this.timedOut();
+      if (now > this.#born + BOOT_MS && this.#slots.state(this.index) === states.NONE) {
+        throw this.#died(null); // its own event cannot be seen while we block
+      }
+      this.#slots.waitForBell(seen, Math.min(deadline - now, SLICE_MS));
     }
   }
 
@@ -147,8 +154,8 @@ export class Mirror {
     return report;
   }
 
-  #died(cause: Error | null): void {
-    if (this.#slots.state(this.index) === states.CLOSED || this.failure) return;
+  #died(cause: Error | null): LockstepError | null {
+    if (this.#slots.state(this.index) === states.CLOSED || this.failure) return this.failure;
     this.#hung = true;
     this.failure = new LockstepError(codes.WORKER_DIED, {
       copy: this.path,
@@ -158,6 +165,7 @@ export class Mirror {
       ...(cause ? { cause } : {}),
     });
     this.onFailure(this.failure);
+    return this.failure;
   }
 }
 

@@ -18,14 +18,16 @@
  * for the counter to differ from what it read: a store in between ends the wait at once.
  */
 export const states = {
+  /** The thread does not run yet. */
+  NONE: 0,
   /** Not yet attached: looking, copying, catching up. */
-  STARTING: 0,
+  STARTING: 1,
   /** Mirrors what comes through the ring. */
-  ATTACHED: 1,
+  ATTACHED: 2,
   /** Has posted its error and writes no more. */
-  FAILED: 2,
+  FAILED: 3,
   /** Has let go of the replica. */
-  CLOSED: 3,
+  CLOSED: 4,
 } as const;
 export type State = (typeof states)[keyof typeof states];
 

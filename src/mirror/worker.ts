@@ -46,6 +46,7 @@ class Worker {
   }
 
   async run(): Promise<void> {
+    this.#slots.setState(this.#data.replica, states.STARTING);
     await this.#guarded(() => this.#look());
     while (!this.#done) {
       const seen = this.#slots.work();
