@@ -19,7 +19,10 @@ type Kind = "reader" | "writer" | "rows" | "written rows" | "tag store" | "sessi
 
 export class Prototypes {
   readonly #connection: Connection;
-  readonly #made = new Map<Kind, { readonly prototype: object; readonly native: Methods }>();
+  /** Ours by the driver's, of which Node.js makes a new one for each tag store. */
+  readonly #made = new Map<Kind, WeakMap<object, object>>();
+  /** Those that do not ask by themselves whether the connection is fenced. */
+  readonly #trusting: { kind: Trusting; prototype: object; native: Methods }[] = [];
   #failure: LockstepError | null = null;
 
   constructor(connection: Connection) {
@@ -28,25 +31,29 @@ export class Prototypes {
 
   /** Makes an object one of ours; returns it. */
   adopt<T extends object>(object: T, kind: Kind): T {
-    const { prototype } = this.#made.get(kind) ?? this.#make(kind, Object.getPrototypeOf(object));
+    const native = Object.getPrototypeOf(object);
+    const prototype = this.#made.get(kind)?.get(native) ?? this.#make(kind, native);
     return Object.setPrototypeOf(object, prototype);
   }
 
   /** From here on everything but `return` and what closes throws `failure`. */
   fence(failure: LockstepError): void {
     this.#failure = failure;
-    for (const [kind, { prototype, native }] of this.#made) {
+    for (const { kind, prototype, native } of this.#trusting) {
       override(prototype, native, fenced[kind](failure, native));
     }
   }
 
-  #make(kind: Kind, native: Methods) {
+  #make(kind: Kind, native: Methods): object {
     const prototype = Object.create(native) as object;
     override(prototype, native, kinds[kind](this.#connection, native));
-    if (this.#failure) override(prototype, native, fenced[kind](this.#failure, native));
-    const made = { prototype, native };
-    this.#made.set(kind, made);
-    return made;
+    if (isTrusting(kind)) {
+      if (this.#failure) override(prototype, native, fenced[kind](this.#failure, native));
+      this.#trusting.push({ kind, prototype, native });
+    }
+    const ours = this.#made.get(kind) ?? new WeakMap<object, object>();
+    this.#made.set(kind, ours.set(native, prototype));
+    return prototype;
   }
 }
 
@@ -156,20 +163,23 @@ function inspector(primary: string): (template: unknown) => boolean {
   };
 }
 
-// --- what of it throws when the connection is fenced; the rest asks by itself ---
+// --- what throws when the connection is fenced, of the kinds that do not ask ---
 
-const fenced: Record<Kind, (failure: LockstepError, native: Methods) => Methods> = {
-  reader: (failure) => throwing(["run", "get", "all", "iterate"], failure),
-  writer: () => ({}),
-  rows: (failure, native) => ({
+const fenced = {
+  reader: (failure: LockstepError): Methods => throwing(["run", "get", "all", "iterate"], failure),
+  rows: (failure: LockstepError, native: Methods): Methods => ({
     next() {
       return endWith(failure, native, this);
     },
   }),
-  "written rows": () => ({}),
-  "tag store": () => ({}),
-  session: (failure) => throwing(["changeset", "patchset"], failure),
+  session: (failure: LockstepError): Methods => throwing(["changeset", "patchset"], failure),
 };
+
+type Trusting = keyof typeof fenced;
+
+function isTrusting(kind: Kind): kind is Trusting {
+  return kind in fenced;
+}
 
 /** A loop does not call `return` after a throwing `next`, and the rows would keep it from closing. */
 function endWith(failure: LockstepError, native: Methods, rows: unknown): never {
