@@ -3,11 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { threadId } from "node:worker_threads";
 
 /** Each primary that was opened in this thread, and its replica. */
 export const pairs = new Map<string, string>();
 
 const directory = process.env["SUITE_REPLICAS"] ?? "";
+/** In-memory databases get a file, too, so that more of a suite writes to copies. */
+const filesOnly = process.env["SUITE_FILES_ONLY"] === "1";
 
 export function attach<Class extends abstract new (...args: never[]) => object>(
   Ours: Class,
@@ -27,7 +30,8 @@ export function attach<Class extends abstract new (...args: never[]) => object>(
 }
 
 function withReplica(args: unknown[]): unknown[] {
-  const [location, options, ...rest] = args;
+  const [given, options, ...rest] = args;
+  const location = filesOnly && given === ":memory:" ? temporaryFile() : given;
   const file = fileOf(location);
   // Wrong options are the driver's to complain of.
   const fitting = options === undefined || (typeof options === "object" && options !== null);
@@ -37,6 +41,10 @@ function withReplica(args: unknown[]): unknown[] {
   if (!existsSync(file)) removeCopy(replica);
   pairs.set(file, replica);
   return [location, { ...options, replicas: [replica] }, ...rest];
+}
+
+function temporaryFile(): string {
+  return join(directory, `memory-${process.pid}-${threadId}-${pairs.size}.db`);
 }
 
 function fileOf(location: unknown): string | null {

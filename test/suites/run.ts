@@ -1,6 +1,12 @@
 /**
- * `npm run test:suites [-- --from DIR] [--keep]`: the drivers' own public tests, once with the
- * original and once with our drop-in, a replica attached wherever a test opens a file.
+ * `npm run test:suites`: the drivers' own public tests, once with the original and once with our
+ * drop-in, a replica attached wherever a test opens a file.
+ *
+ *   --from DIR     use checkouts that are there: DIR/better-sqlite3, DIR/node
+ *   --only NAME    better-sqlite3 or node
+ *   --files-only   give in-memory databases a file and a replica as well (some tests mind)
+ *   --keep         leave everything in the temporary directory
+ *   --verbose      whole errors
  *
  * Printed is each test that passes with the original and fails with ours, and why that is as it must
  * be. A test that fails without such a reason, or copies that differ at the end, fail the run.
@@ -18,11 +24,13 @@ const { values } = parseArgs({
   options: {
     from: { type: "string" },
     keep: { type: "boolean", default: false },
+    "files-only": { type: "boolean", default: false },
     only: { type: "string" },
     verbose: { type: "boolean", default: false },
   },
 });
 
+if (values["files-only"]) process.env["SUITE_FILES_ONLY"] = "1";
 const directory = mkdtempSync(join(tmpdir(), "lockstep-suites-"));
 try {
   let unexplained = 0;
