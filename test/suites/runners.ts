@@ -42,6 +42,9 @@ interface MochaTest {
   readonly err: { readonly message?: string; readonly stack?: string };
 }
 
+/** The name of what is asked of a file besides its tests. */
+export const ending = "ends with exit code 0";
+
 /** Each file is run by itself, with the flags that its first lines ask for. */
 export function runNodeTests(directory: string, how: Surroundings | null): Outcome[] {
   const tests = join(directory, "test", "parallel");
