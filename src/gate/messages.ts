@@ -38,12 +38,11 @@ export interface Membership {
 export type Command =
   /** Look again. Answered by `described`. */
   | { readonly type: "describe" }
-  /** Start, step 2: make or prove the replica. Answered by `compared` or `ready`. */
+  /** Start, step 2: make the replica, or bring it up to date. Answered by `ready`. */
   | { readonly type: "copy"; readonly membership: Membership }
   | { readonly type: "delta"; readonly membership: Membership }
-  | { readonly type: "compare"; readonly membership: Membership }
-  /** The same of the images at a frame of both logs. Answered by `compared`. */
-  | { readonly type: "compare-at"; readonly primary: string; readonly frame: number }
+  /** How many pages differ, at a frame of both logs or (null) at their ends? `compared`. */
+  | { readonly type: "compare"; readonly primary: string; readonly frame: number | null }
   /** That was equal: trust the log although the file's fingerprint differs. `described`. */
   | { readonly type: "trust-log" }
   /** After `compared` said equal: take it as the replica. Answered by `ready`. */

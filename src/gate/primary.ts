@@ -17,7 +17,7 @@ import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
-import { Sidecar } from "../lineage/sidecar.ts";
+import { isBusy, Sidecar } from "../lineage/sidecar.ts";
 import { checkpoint, closeShared, openGuard, rewriteLog, syncDirectory } from "../targets/file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
@@ -55,14 +55,37 @@ export class Primary {
     return describeCopy(this.path, this.sidecar);
   }
 
-  /** Opens it with SQLite, in WAL mode (a hot journal is recovered on the way). */
+  /** Opens it with SQLite, which recovers a hot journal; changes nothing else. */
   open(): void {
-    const admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
-    this.#admin = admin;
-    admin.exec("PRAGMA synchronous=FULL");
-    admin.exec("PRAGMA wal_autocheckpoint=0");
-    const mode = String(admin.all("PRAGMA journal_mode=WAL")[0]?.["journal_mode"]);
-    if (mode !== "wal") throw cannotBeReplicated(this.path, mode);
+    if (this.#admin) return;
+    try {
+      this.#admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+      this.#admin.exec("PRAGMA synchronous=FULL");
+      this.#admin.exec("PRAGMA wal_autocheckpoint=0");
+      this.#admin.all("SELECT count(*) FROM sqlite_schema");
+      if (journalMode(this.#admin, "") === "wal") this.#watchLog();
+    } catch (error) {
+      throw cannotBeOpened(this.path, error);
+    }
+  }
+
+  get walMode(): boolean {
+    return this.#index !== null;
+  }
+
+  /** Switches it to WAL mode, if it is in another. */
+  useWal(): void {
+    if (this.walMode) return;
+    try {
+      const mode = journalMode(this.#connection(), "=WAL");
+      if (mode !== "wal") throw cannotBeReplicated(this.path, mode);
+      this.#watchLog();
+    } catch (error) {
+      throw cannotBeOpened(this.path, error);
+    }
+  }
+
+  #watchLog(): void {
     this.#guard = openGuard(this.#driver, this.path);
     this.#log = fs.openSync(`${this.path}-wal`, "r");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");
@@ -76,7 +99,11 @@ export class Primary {
 
   /** Keeps every writer out until `release`. */
   standStill(): void {
-    this.#connection().exec("BEGIN IMMEDIATE");
+    try {
+      this.#connection().exec("BEGIN IMMEDIATE");
+    } catch (error) {
+      throw cannotBeOpened(this.path, error);
+    }
   }
 
   release(): void {
@@ -85,23 +112,26 @@ export class Primary {
 
   /**
    * Folds the log whole, for work on the bare file; writers are out afterwards.
-   * @param log the log that leads to `position` and stays in place, or null: then none is left
+   * @param frames how many the log must hold for the file to be at `position` then; null: however
+   *     many there are, that content is given this position
+   * @param keep does the log stay in place? Else none is left
+   * @throws LockstepError BUSY if another program reads, or wrote meanwhile
    */
-  foldAndStandStill(position: Position, log: Copy["log"]): void {
+  foldAndStandStill(position: Position, frames: number | null, keep: boolean): void {
     const admin = this.#connection();
     const deadline = performance.now() + LOCK_WAIT_MS;
     do {
-      if (performance.now() > deadline) throw busy(this.path);
       if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
       const full = checkpoint(admin, "RESTART");
       if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
+      if (frames !== null && full.log !== frames) throw busy(this.path);
       this.recordFolded(position);
-      if (!log && checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
+      if (!keep && checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
       this.standStill();
-      const { frames } = this.readIndex();
-      if (frames === (log ? position.frame : 0)) return;
+      const left = keep ? full.log : 0;
+      if (this.readIndex().frames === left && this.#holdsFolded(position)) return;
       this.release(); // another program wrote in between
-    } while (!log);
+    } while (frames === null && performance.now() < deadline);
     throw busy(this.path);
   }
 
@@ -147,12 +177,16 @@ export class Primary {
 
   /** Is the file as it was when the position that the replicas hold was folded into it? */
   foldedHere(): boolean {
+    return this.#holdsFolded(this.position);
+  }
+
+  #holdsFolded(position: Position): boolean {
     const { folded } = this.sidecar.state;
     const file = readFingerprint(this.path);
     return (
       folded !== null &&
       file !== null &&
-      samePosition(folded.position, this.position) &&
+      samePosition(folded.position, position) &&
       sameFingerprint(folded.file, file)
     );
   }
@@ -196,23 +230,56 @@ export class Primary {
    * @param folded is the whole log in the file? Then it is removed; else it stays, as after a crash
    */
   close(folded: boolean, event: string): void {
-    // Whichever connection closes last would fold and unlink the log, if it may write.
-    const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
     const failed = everyStep([
-      () => this.letRestart(),
-      () => first?.close(),
-      () => last?.close(),
-      () => this.#log >= 0 && fs.closeSync(this.#log),
-      () => this.#shm >= 0 && closeShared(this.#shm),
+      ...this.#disconnecting(folded),
       () => event !== "" && this.sidecar.update({}, { event: [event, ""] }),
       () => this.sidecar.close(),
     ]);
     if (failed) throw failed.error;
   }
 
+  /** Closes it, but keeps its lock; the log stays. */
+  disconnect(): void {
+    const failed = everyStep(this.#disconnecting(false));
+    if (failed) throw failed.error;
+  }
+
+  #disconnecting(folded: boolean): (() => unknown)[] {
+    // Whichever connection closes last would fold and unlink the log, if it may write.
+    const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
+    const [log, shm] = [this.#log, this.#shm];
+    this.#guard = this.#admin = this.#index = null;
+    this.#log = this.#shm = -1;
+    this.held = false; // the guard's transaction ends with it
+    return [
+      () => first?.close(),
+      () => last?.close(),
+      () => log >= 0 && fs.closeSync(log),
+      () => shm >= 0 && closeShared(shm),
+    ];
+  }
+
   #connection(): Connection {
     return this.#admin as Connection;
   }
+}
+
+function journalMode(connection: Connection, set: "" | "=WAL"): string {
+  return String(connection.all(`PRAGMA journal_mode${set}`)[0]?.["journal_mode"]);
+}
+
+/** What SQLite says of a file that is no database, or that another program does not let go. */
+function cannotBeOpened(copy: string, error: unknown): unknown {
+  if (isBusy(error)) return busy(copy, error);
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  if (code !== "SQLITE_NOTADB" && errcode !== 26) return error;
+  return new LockstepError(codes.NOT_A_DATABASE, {
+    copy,
+    what: "The file does not begin like a SQLite database",
+    state: "It was only read",
+    next: "Name a SQLite database, or restore this one: lockstep restore REPLICA PRIMARY --force",
+    cause: error,
+  });
 }
 
 function cannotBeReplicated(copy: string, mode: string): LockstepError {

@@ -10,6 +10,7 @@ import { invariant } from "../invariant.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
@@ -21,6 +22,7 @@ import type { Gate } from "./gate.ts";
 import type { Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
+import { type Proof, prove } from "./prove.ts";
 
 /** How many commits before a crash are remembered; one call of the application's rarely makes more. */
 const LAST_COMMITS = 100;
@@ -35,33 +37,35 @@ export function bringTogether(
 ): void {
   for (const mirror of mirrors) mirror.wait("described");
   let copy = primary.describe();
-  const best = furthest(mirrors);
-  if (copy.file === "missing" && best) {
-    if (!options.restoreMissing) throw refusal(copy, best.copy as Copy, decideFor(copy, best));
-    restoreFrom(best, primary);
+  const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
+  if (copy.file === "missing" && present[0]) {
+    if (!options.restoreMissing) refuse(copy, present);
+    restoreFrom(furthest(present), primary);
     copy = primary.describe();
   }
 
   // Every refusal comes before any change.
   refuse(copy, mirrors);
+  const proof = prove(primary, copy, mirrors);
 
-  // Logs that agree beside files that prove nothing by themselves: the images decide.
-  for (const mirror of mirrors) {
-    const decision = decideFor(copy, mirror);
-    if (decision.action.do !== "compare-at") continue;
-    proveAt(primary, copy, mirror, decision, decision.action.frame);
-    copy = primary.describe();
-    refuse(copy, mirrors);
-  }
+  takeOffice(primary);
+  copy = accept(primary, copy, proof);
+  refuse(copy, mirrors);
 
   // A primary that lacks what a replica has is rolled forward before anyone reads it.
   const ahead = mirrors.filter((mirror) => decideFor(copy, mirror).action.do === "roll-forward");
   if (ahead.length > 0) {
-    rollForward(driver, primary.sidecar, copy, furthest(ahead)?.copy as Copy);
+    primary.disconnect();
+    rollForward(driver, primary.sidecar, copy, furthest(ahead).copy as Copy);
     copy = primary.describe();
   }
 
   primary.open();
+  primary.useWal();
+  if (!isKnown(copy)) {
+    nameContent(primary, proof);
+    copy = primary.describe();
+  }
   prepare(primary, copy, mirrors);
   attach(primary, mirrors, gate);
 }
@@ -79,32 +83,79 @@ function refuse(copy: Copy, mirrors: readonly Mirror[]): void {
   }
 }
 
-function proveAt(p: Primary, copy: Copy, mirror: Mirror, decision: Decision, frame: number): void {
-  mirror.post({ type: "compare-at", primary: p.path, frame });
-  const { differing, pages } = mirror.wait("compared");
-  if (differing > 0) {
-    const because = `${differing} of ${pages} pages differ, and ${decision.because}`;
-    throw refusal(copy, mirror.copy as Copy, { ...decision, relation: "diverged", because });
-  }
-  p.sidecar.update(TRUST_LOG);
-  mirror.post({ type: "trust-log" });
-  mirror.wait("described");
+/** Does the primary belong to a lineage, at a position in it? */
+function isKnown({ position, state }: Copy): boolean {
+  return position !== null && state !== null && state.databaseId !== null;
 }
 
-/** The mirror whose copy is there and has most: by timeline, then by where it stands. */
-function furthest(mirrors: readonly Mirror[]): Mirror | null {
-  const rank = ({ copy }: Mirror): number[] => [
-    copy?.state?.timeline ?? 0,
-    copy?.history.length ?? 0,
-    copy?.position?.frame ?? 0,
-  ];
-  const present = mirrors.filter(({ copy }) => copy?.file === "present");
-  present.sort((a, b) => {
-    const [x, y] = [rank(a), rank(b)];
-    const i = x.findIndex((value, n) => value !== y[n]);
-    return i < 0 ? 0 : (y[i] as number) - (x[i] as number);
-  });
-  return present[0] ?? null;
+/** Puts on record what was proven by pages, as far as it can be said before the primary is folded. */
+function accept(primary: Primary, copy: Copy, { equal, trusted, frames }: Proof): Copy {
+  if (trusted.length > 0) primary.sidecar.update(TRUST_LOG);
+  for (const mirror of trusted) {
+    mirror.post({ type: "trust-log" });
+    mirror.wait("described");
+  }
+  const now = trusted.length > 0 ? primary.describe() : copy;
+  if (equal.length === 0 || !isKnown(now)) return now;
+  // What was compared was the position's content only if nobody had written in between.
+  if (frames !== (now.log ? now.position?.frame : 0)) throw busy(primary.path);
+  adopt(equal, membershipOf(primary, now));
+  return now;
+}
+
+/** Replicas that were proven equal hold the position that the primary held then. */
+function adopt(equal: readonly Mirror[], membership: Membership): void {
+  for (const mirror of equal) mirror.post({ type: "adopt", membership });
+  for (const mirror of equal) mirror.wait("ready");
+  for (const mirror of equal) mirror.refresh();
+}
+
+function membershipOf({ path, sidecar }: Primary, { position, base, state }: Copy): Membership {
+  return {
+    databaseId: state?.databaseId as string,
+    timeline: sidecar.state.timeline,
+    position: position as Position,
+    base,
+    primary: path,
+  };
+}
+
+/**
+ * Content whose lineage no record proves gets a position. If a replica that was proven equal has one
+ * in the primary's lineage, it is that. Else a new lineage begins, under a new name: nobody may take
+ * the old one's history for the past of this content.
+ */
+function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
+  const { sidecar } = primary;
+  const { databaseId: old, timeline } = sidecar.state;
+  const voucher = equal.find(
+    ({ copy }) => old !== null && copy?.state?.databaseId === old && copy.position,
+  );
+  const databaseId = voucher ? (old as string) : randomUUID();
+  const compared = voucher?.copy?.position ?? originPosition(timeline);
+  adopt(equal, { databaseId, timeline, position: compared, base: null, primary: primary.path });
+  // The switch to WAL mode writes page 1: then the replicas stand one step behind.
+  const position = wasWal || equal.length === 0 ? compared : originPosition(timeline);
+  sidecar.update(
+    { databaseId, generation: null, folded: null },
+    {
+      history: [...new Set([compared, position])],
+      event: ["named", "replication begins at this content"],
+    },
+  );
+  primary.foldAndStandStill(position, frames, false);
+  primary.release();
+}
+
+/** The mirror whose copy contains all the others. @throws LockstepError DIVERGED if none does */
+function furthest(mirrors: readonly Mirror[]): Mirror {
+  const contains = (a: Mirror, b: Mirror): boolean =>
+    ["in-step", "behind"].includes(decideFor(a.copy as Copy, b).relation);
+  const best = mirrors.find((a) => mirrors.every((b) => a === b || contains(a, b)));
+  if (best) return best;
+  const [a, b] = mirrors.map(({ copy }) => copy as Copy) as [Copy, Copy];
+  const because = "the primary is missing, and none of its replicas contains all the others";
+  throw refusal(a, b, { relation: "diverged", action: { do: "refuse" }, because });
 }
 
 /** `restoreMissing`: the replica's content becomes the primary, on a new timeline. */
@@ -135,41 +186,27 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
   mirror.refresh();
 }
 
-/** Gives the primary a position if it has none, and every replica what it needs to be attached. */
+/** Gives every replica what it needs to be attached. The primary stands still meanwhile. */
 function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void {
   const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
-  takeOffice(primary);
-  const state = primary.sidecar.state;
-  const known = copy.position !== null && state.databaseId !== null;
-  const bare = work.some(({ action: { do: it } }) =>
-    ["copy", "begin", "compare", "delta"].includes(it),
-  );
-
-  const position = known ? (copy.position as Position) : originPosition(state.timeline);
-  if (!known || bare) {
-    primary.foldAndStandStill(position, known ? copy.log : null);
+  const membership = membershipOf(primary, copy);
+  const { position } = membership;
+  if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
+    primary.foldAndStandStill(position, copy.log ? position.frame : 0, copy.log !== null);
   } else {
     primary.standStill();
     primary.rewriteLog(copy);
   }
-  if (known) recordLog(primary, copy);
   try {
-    const databaseId = state.databaseId ?? randomUUID();
-    const { timeline } = state;
-    if (!known) {
-      primary.sidecar.update(
-        { databaseId, generation: null },
-        { history: [position], event: ["named", "replication begins at this content"] },
-      );
-    }
-    const base = copy.base;
-    const membership: Membership = { databaseId, timeline, position, base, primary: primary.path };
+    recordLog(primary, copy);
     for (const { mirror, action } of work) prepareOne(mirror, action, membership);
-    for (const { mirror, action } of work) finishOne(mirror, action, copy, membership);
+    for (const { mirror, action } of work) {
+      if (action.do === "copy" || action.do === "delta") mirror.wait("ready");
+    }
     // A replica without a log cannot be appended to: it gets the primary's, whole, if there is one.
-    const bareOnes = known && copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
-    for (const mirror of bareOnes) mirror.post({ type: "install-log", membership });
-    for (const mirror of bareOnes) mirror.wait("ready");
+    const bare = copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
+    for (const mirror of bare) mirror.post({ type: "install-log", membership });
+    for (const mirror of bare) mirror.wait("ready");
     primary.position = position;
   } catch (error) {
     for (const mirror of mirrors) mirror.giveUp();
@@ -220,44 +257,14 @@ function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boole
 function prepareOne(mirror: Mirror, action: Action, membership: Membership): void {
   switch (action.do) {
     case "copy":
-    case "begin":
-      mirror.post({ type: "copy", membership });
-      return;
     case "delta":
-    case "compare":
       mirror.post({ type: action.do, membership });
       return;
     case "send":
     case "nothing":
       return;
     default:
-      invariant(false, "a refusal comes before any change", { action });
-  }
-}
-
-/** Waits for it, and adopts a replica that was proven equal. */
-function finishOne(mirror: Mirror, action: Action, copy: Copy, membership: Membership): void {
-  switch (action.do) {
-    case "copy":
-    case "begin":
-    case "delta":
-      mirror.wait("ready");
-      return;
-    case "compare": {
-      const { differing, pages } = mirror.wait("compared");
-      if (differing > 0) {
-        throw refusal(copy, mirror.copy as Copy, {
-          relation: action.otherwise,
-          action: { do: "refuse" },
-          because: `${differing} of ${pages} pages differ, and ${decideFor(copy, mirror).because}`,
-        });
-      }
-      mirror.post({ type: "adopt", membership });
-      mirror.wait("ready");
-      return;
-    }
-    default:
-      return;
+      invariant(false, "proofs and refusals come before any change", { action });
   }
 }
 

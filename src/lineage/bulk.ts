@@ -5,11 +5,12 @@
  *   node bulk.js '{"task": "copy" | "compare" | "delta", "from": PATH, "to": PATH, …}'
  *
  * It prints one JSON object a line: {"progress": {phase, bytesDone, bytesTotal}} now and then, and
- * at the end {"result": …} or {"error": {message, code}}.
+ * at the end {"result": …}, {"refusal": an error of ours} or {"error": {message, code}}.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type ErrorData, fromErrorData, LockstepError, toErrorData } from "../errors.ts";
 import type { Progress } from "../options.ts";
 import type { Salts } from "../wal/format.ts";
 import { type ByteProgress, compareImages } from "../wal/image.ts";
@@ -55,6 +56,7 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
       if (!watch.wanted()) child.kill("SIGKILL");
       const message = JSON.parse(line) as BulkMessage;
       if ("result" in message) result = message.result;
+      else if ("refusal" in message) failure = fromErrorData(message.refusal);
       else if ("error" in message) {
         failure = Object.assign(new Error(message.error.message), { code: message.error.code });
       } else {
@@ -78,6 +80,7 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
 type BulkMessage =
   | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
   | { readonly result: BulkResult }
+  | { readonly refusal: ErrorData }
   | { readonly error: { readonly message: string; readonly code: string | undefined } };
 
 const PROGRESS_EVERY_MS = 100;
@@ -96,7 +99,8 @@ function main(task: BulkTask): void {
     say({ result: perform(task, progress) });
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
-    say({ error: { message, code } });
+    if (error instanceof LockstepError) say({ refusal: toErrorData(error) });
+    else say({ error: { message, code } });
     process.exitCode = 1;
   }
 }

@@ -40,11 +40,12 @@ export function foldAndRecord(
   }
 }
 
-export function busy(copy: string): LockstepError {
+export function busy(copy: string, cause?: unknown): LockstepError {
   return new LockstepError(codes.BUSY, {
     copy,
     what: `Another connection reads or writes it and did not let go in ${WAIT_MS / 1000} seconds`,
     state: "Nothing was lost: its log is still beside it",
     next: "Close that connection and start again",
+    ...(cause === undefined ? {} : { cause }),
   });
 }

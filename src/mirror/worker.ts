@@ -111,11 +111,6 @@ class Worker {
         await makeCopy(this.#held(), command.membership, watch);
         return this.#post({ type: "ready" });
       case "compare": {
-        const { primary } = command.membership;
-        const result = await comparePages(this.#held(), primary, null, watch);
-        return this.#post({ type: "compared", ...result });
-      }
-      case "compare-at": {
         const { primary, frame } = command;
         const result = await comparePages(this.#held(), primary, frame, watch);
         return this.#post({ type: "compared", ...result });
