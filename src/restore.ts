@@ -31,7 +31,7 @@ import {
   recordDest,
   type Source,
 } from "./restore/lineage.ts";
-import { type OnStep, setAside } from "./restore/set-aside.ts";
+import { type OnStep, PLACEHOLDER, setAside } from "./restore/set-aside.ts";
 import { prove, type RestoreProgress, stage } from "./restore/stage.ts";
 import { syncDirectory } from "./targets/file.ts";
 
@@ -151,13 +151,14 @@ function isThere(file: string): boolean {
   return (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
-/** Where a symbolic link leads, if a file can be made there; a placeholder's link leads nowhere. */
+/** Where the file is to be: through symbolic links, but not through a placeholder. */
 function destination(dest: string): string {
-  const name = realPath(dest);
-  const link = fs.lstatSync(name, { throwIfNoEntry: false });
-  if (!link?.isSymbolicLink()) return name;
-  const target = path.resolve(path.dirname(name), fs.readlinkSync(name));
-  return fs.existsSync(path.dirname(target)) ? target : name;
+  const link = fs.lstatSync(dest, { throwIfNoEntry: false });
+  if (!link?.isSymbolicLink()) return realPath(dest);
+  const target = fs.readlinkSync(dest);
+  const directory = path.dirname(path.resolve(dest));
+  if (target === PLACEHOLDER) return path.join(fs.realpathSync(directory), path.basename(dest));
+  return destination(path.resolve(directory, target));
 }
 
 function destExists(replica: string, dest: string): LockstepError {

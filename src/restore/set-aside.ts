@@ -13,6 +13,9 @@ import path from "node:path";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { syncDirectory } from "../targets/file.ts";
 
+/** Where the link leads that stands at a name between its old and its new database: nowhere. */
+export const PLACEHOLDER = "restore-was-interrupted/run-lockstep-restore-again";
+
 /** Names the moment before which a crash may come; for tests that stop there. */
 export type OnStep = (step: string) => void;
 
@@ -73,7 +76,7 @@ function copyDurably(from: string, to: string): void {
  */
 function placePlaceholder(file: string): void {
   try {
-    fs.symlinkSync("restore-was-interrupted/run-lockstep-restore-again", file);
+    fs.symlinkSync(PLACEHOLDER, file);
   } catch {
     // A file system without links; an empty name is no mixture either.
   }
