@@ -97,8 +97,7 @@ function unproven(because: string): Proof {
  * (4) a log that is folded whole, beside a file unchanged since: what was folded then (the next
  *     generation was put on record, its header was not written);
  * (5) a log begun after the file was folded, the file unchanged since: everything since then
- *     stands in that log. One of a generation that is closed was not begun, but put back there;
- *     and only a primary's log is begun by others than us.
+ *     stands in that log. One of a generation that is closed was not begun, but put back there.
  */
 function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): Proof {
   const { generation, folded } = state;
@@ -133,8 +132,7 @@ function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): 
     return { position, base: null, because: "its log, folded whole" };
   }
   const closed = [...history, folded?.position].some((p) => p && sameSalts(p, log.header));
-  const begun = state.role === "primary" && !closed;
-  if (unchanged && begun && follows(folded.position, log.header, generation)) {
+  if (unchanged && !closed && follows(folded.position, log.header, generation)) {
     return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
   }
   return unproven("its log was begun by another program");
