@@ -58,7 +58,8 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
       if ("result" in message) result = message.result;
       else if ("refusal" in message) failure = fromErrorData(message.refusal);
       else if ("error" in message) {
-        failure = Object.assign(new Error(message.error.message), { code: message.error.code });
+        const { message: what, ...details } = message.error;
+        failure = Object.assign(new Error(what), details);
       } else {
         const seconds = (performance.now() - began) / 1000;
         const bytesPerSecond = Math.round(message.progress.bytesDone / Math.max(seconds, 1e-3));
@@ -81,7 +82,15 @@ type BulkMessage =
   | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
   | { readonly result: BulkResult }
   | { readonly refusal: ErrorData }
-  | { readonly error: { readonly message: string; readonly code: string | undefined } };
+  | { readonly error: SystemError };
+
+/** What the system said, and of which file, if that is not clear from the task. */
+interface SystemError {
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly errno: number | undefined;
+  readonly file: string | undefined;
+}
 
 const PROGRESS_EVERY_MS = 100;
 
@@ -98,9 +107,9 @@ function main(task: BulkTask): void {
   try {
     say({ result: perform(task, progress) });
   } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException;
+    const { message, code, errno, file } = error as SystemError;
     if (error instanceof LockstepError) say({ refusal: toErrorData(error) });
-    else say({ error: { message, code } });
+    else say({ error: { message, code, errno, file } });
     process.exitCode = 1;
   }
 }

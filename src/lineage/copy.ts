@@ -4,7 +4,7 @@
  */
 import fs from "node:fs";
 import type { ByteProgress } from "../wal/image.ts";
-import { readFully, writeFully } from "../wal/scan.ts";
+import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 
 const CHUNK_BYTES = 4 << 20;
@@ -21,7 +21,8 @@ export function copyFile(from: string, to: string, progress: ByteProgress): Bulk
       fs.fchmodSync(dest, mode);
       const chunk = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1)));
       for (let at = 0; at < size; ) {
-        const n = readFully(source, chunk, 0, Math.min(chunk.length, size - at), at);
+        const length = Math.min(chunk.length, size - at);
+        const n = naming(from, () => readFully(source, chunk, 0, length, at));
         if (n === 0) throw new Error(`${from} became shorter while it was copied`);
         writeFully(dest, chunk, 0, n, at);
         at += n;

@@ -18,7 +18,7 @@ import {
   WAL_HEADER_SIZE,
 } from "../wal/format.ts";
 import { type ByteProgress, pageSizeOf } from "../wal/image.ts";
-import { readFully, writeFully } from "../wal/scan.ts";
+import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 
 const CHUNK_BYTES = 4 << 20;
@@ -45,7 +45,8 @@ export function writeDelta(
       const theirs = Buffer.alloc(perChunk * pageSize);
       for (let first = 1; first <= pages; first += perChunk) {
         const at = (first - 1) * pageSize;
-        const n = readFully(source, ours, 0, Math.min(ours.length, size - at), at);
+        const length = Math.min(ours.length, size - at);
+        const n = naming(from, () => readFully(source, ours, 0, length, at));
         const m = readFully(target, theirs, 0, n, at);
         const equal = m === n && ours.subarray(0, n).equals(theirs.subarray(0, n));
         for (let i = 0; !equal && i * pageSize < n; i++) {

@@ -61,13 +61,27 @@ export function replicaFailure(copy: string, error: unknown): LockstepError {
       cause,
     });
   }
+  const { file } = cause;
+  if (typeof file === "string" && !file.startsWith(copy)) return primaryFailure(file, cause);
   const [code, next] = missing(copy) ?? kindOf(cause) ?? IO;
   return new LockstepError(code, { copy, what: cause.message, state: STATE, next, cause });
 }
 
 // --- internal ---
 
+/** The mirror reads the primary's files, too. */
+function primaryFailure(file: string, cause: Error): LockstepError {
+  return new LockstepError(codes.PRIMARY_IO, {
+    copy: file,
+    what: `The primary could not be read or written: ${cause.message}`,
+    state: "Neither copy was changed",
+    next: "Check the primary's disk, then start again",
+    cause,
+  });
+}
+
 interface Coded {
+  readonly file?: unknown;
   readonly code?: unknown;
   readonly errno?: unknown;
   readonly errcode?: unknown;

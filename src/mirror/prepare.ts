@@ -119,7 +119,12 @@ export async function exportCopy(
 ): Promise<void> {
   foldAndRecord(driver, sidecar, position);
   fs.rmSync(to, { force: true });
-  await runBulk({ task: "copy", from: sidecar.copy, to }, to, watch);
+  try {
+    await runBulk({ task: "copy", from: sidecar.copy, to }, to, watch);
+  } catch (error) {
+    (error as { file?: string }).file ??= to; // what could not be written is not the replica
+    throw error;
+  }
   sidecar.update(
     {
       timeline,

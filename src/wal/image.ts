@@ -31,7 +31,7 @@ import {
   WAL_HEADER_SIZE,
   type WalHeader,
 } from "./format.ts";
-import { readFully, scanLog, writeFully } from "./scan.ts";
+import { naming, readFully, scanLog, writeFully } from "./scan.ts";
 
 /** Called while long work is done: bytes of the larger side, done and in all. */
 export type ByteProgress = (bytesDone: number, bytesTotal: number) => void;
@@ -139,7 +139,8 @@ export class Image {
   /** Reads `count` pages from page `first` on; returns those that are missing, which read as 0. */
   read(first: number, count: number, into: Uint8Array): readonly number[] {
     const size = this.pageSize;
-    const bytes = readFully(this.#fd, into, 0, count * size, (first - 1) * size);
+    const at = (first - 1) * size;
+    const bytes = naming(this.path, () => readFully(this.#fd, into, 0, count * size, at));
     const whole = Math.floor(bytes / size);
     let missing: number[] | null = null;
     if (whole < count) into.fill(0, whole * size, count * size);

@@ -63,6 +63,15 @@ export function scanLog(
   }
 }
 
+/** Does something with a file; what the system then throws says `file`, which Node.js leaves out. */
+export function naming<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw Object.assign(error as Error, { file });
+  }
+}
+
 /** Reads until `length` bytes are there or the file ends; returns how many. */
 export function readFully(
   fd: number,

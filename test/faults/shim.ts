@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const SOURCE = join(import.meta.dirname, "shim.c");
 const CACHE = join(import.meta.dirname, "../../node_modules/.cache/lockstep");
@@ -123,6 +124,11 @@ export class Faults {
     fs.renameSync(`${this.#control}-new`, this.#control);
   }
 
+  /** Resolves when a call hangs. */
+  async hanging(): Promise<void> {
+    while (!this.record().some(({ detail }) => detail === "hangs")) await sleep(5);
+  }
+
   /** How many calls matched rule `i` since the rules were set. */
   matched(i: number): number {
     return Number(fs.readFileSync(this.#counters).readBigUInt64LE(i * 8));
@@ -137,8 +143,7 @@ export class Faults {
 
   /** Forgets what was recorded. */
   clear(): void {
-    fs.rmSync(this.#log, { force: true });
-    fs.writeFileSync(this.#log, "");
+    fs.writeFileSync(this.#log, ""); // the same file: processes have it open
   }
 
   #below(path: string): string {

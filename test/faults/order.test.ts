@@ -1,0 +1,280 @@
+/**
+ * What must be on stable storage before what. The library records every call with its beginning and
+ * end; "before" means: ended before the other began.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { describe, test } from "node:test";
+import { calls } from "./calls.ts";
+import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { scenarios } from "./scenarios.ts";
+import { type Call, skip } from "./shim.ts";
+
+const LOGS = ["main/app.db-wal", "replica/app.db-wal"];
+
+for (const driver of DRIVERS) {
+  describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
+    test("an acknowledged commit was synced in both logs after its last byte", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 60_000 });
+      await pair.begin();
+      for (let i = 0; i < 20; i++) ok(await pair.insert(i * 1000));
+      ok(await pair.insert(20 << 20)); // in pieces
+      const record = calls(pair);
+      const marks = record.where("write", "process/acknowledged");
+      assert.equal(marks.length, pair.acknowledged.size);
+      for (const mark of marks) {
+        for (const log of LOGS) {
+          const written = record.before(mark).where("write", log).last();
+          const synced = record.before(mark).where("sync", log).last();
+          assert.ok(written.end <= synced.begin, `${log} was synced after it was written`);
+          assert.equal(synced.result, 0);
+        }
+      }
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("the locks are taken before a copy or its log is touched", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      for (const copy of ["main", "replica"]) {
+        const [locked] = calls(pair)
+          .where("lock", `${copy}/app.db-lockstep`)
+          .filter(({ detail, result }) => detail.startsWith("write") && result === 0);
+        assert.ok(locked);
+        const touched = calls(pair).filter(({ path }) => {
+          return path === `${copy}/app.db` || path === `${copy}/app.db-wal`;
+        });
+        for (const call of touched) assert.ok(locked.end < call.begin, `${call.kind} ${call.path}`);
+      }
+    });
+
+    test("a first copy: synced, recorded, named, its directory synced, then used", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const record = calls(pair);
+      const fresh = "replica/app.db-lockstep-new";
+      const named = record.where("rename", "replica/app.db").only();
+      assert.equal(named.detail, `${pair.faults.root}/${fresh}`);
+      record.inOrder(
+        record.where("write", fresh).last(),
+        record.where("sync", fresh).last(),
+        record.before(named).where("sync", "replica/app.db-lockstep-journal").last(),
+        named,
+        record.after(named).where("sync", "replica").first(),
+        record.where("open", "replica/app.db-wal").filter(made).first(),
+        record.where("write", "replica/app.db-wal").first(),
+      );
+      const recorded = record.after(record.where("sync", fresh).last()).before(named);
+      assert.ok(
+        recorded.where("write", "replica/app.db-lockstep").length > 0,
+        "the record is made",
+      );
+    });
+
+    test("a log's name is durable before the first commit in it is acknowledged", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const record = calls(pair);
+      const mark = record.where("write", "process/acknowledged").first();
+      for (const copy of ["main", "replica"]) {
+        const opened = record.where("open", `${copy}/app.db-wal`).filter(made).first();
+        assert.ok(record.after(opened).before(mark).where("sync", copy).length > 0, copy);
+        assert.ok(record.where("unlink", `${copy}/app.db-wal`).length === 0);
+      }
+    });
+
+    test("a log restarts only over files that hold all of the one before", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      for (let i = 0; i < 3; i++) ok(await pair.insert(9000));
+      const record = calls(pair);
+      for (const copy of ["main", "replica"]) {
+        const log = `${copy}/app.db-wal`;
+        const starts = record.where("write", log).filter(({ detail }) => /^0\+/.test(detail));
+        assert.ok(starts.length >= 4, "there were generations");
+        for (const [i, start] of [...starts].entries()) {
+          if (i === 0) continue;
+          const life = record.after([...starts][i - 1]!).before(start);
+          const frames = life.where("write", log).length > 0 ? life.where("write", log) : null;
+          const last = frames?.last() ?? [...starts][i - 1]!;
+          const logged = life.after(last).where("sync", log).first();
+          const folded = life.after(logged).where("write", `${copy}/app.db`);
+          const synced = life.where("sync", `${copy}/app.db`).last();
+          record.inOrder(last, logged, folded.first());
+          record.inOrder(folded.last(), synced);
+          // What the file holds is recorded after it was synced, and before the log begins anew.
+          const stamped = life.after(synced).where("utimens", `${copy}/app.db`).first();
+          const noted = life.after(stamped).where("write", `${copy}/app.db-lockstep`);
+          const kept = life.after(noted.first()).where("sync", `${copy}/app.db-lockstep`).last();
+          record.inOrder(synced, stamped, noted.first(), kept);
+        }
+      }
+    });
+
+    test("the replica's new generation is on record before its header is written", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      const record = calls(pair);
+      const log = "replica/app.db-wal";
+      const starts = record.where("write", log).filter(({ detail }) => /^0\+/.test(detail));
+      for (const [i, start] of [...starts].entries()) {
+        // One record says what is folded, the next which generation begins.
+        const since = i === 0 ? record : record.after([...starts][i - 1]!);
+        const records = since.before(start).where("sync", "replica/app.db-lockstep");
+        const stamped = since.before(start).where("utimens", "replica/app.db");
+        const after = i === 0 ? records : records.after(stamped.last());
+        assert.ok(after.length >= (i === 0 ? 1 : 2), `generation ${i + 1} is on record`);
+      }
+    });
+
+    test("the replicas fold before the primary does", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      const record = calls(pair);
+      const replica = record.where("utimens", "replica/app.db");
+      for (const [i, folded] of [...record.where("write", "main/app.db").since(1)].entries()) {
+        const before = replica.before(folded);
+        assert.ok(before.length > 0 || i === 0, "a replica's file was stamped before");
+      }
+    });
+
+    test("both logs are synced at a start after a kill, before anything is read", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      await pair.restart();
+      pair.faults.clear();
+      ok(await pair.open());
+      const opened = calls(pair);
+      ok(await pair.exec("SELECT 1"));
+      for (const log of LOGS) {
+        const written = opened.where("write", log);
+        assert.ok(written.length > 0, `${log} is written anew`);
+        assert.equal(written.first().detail.split("+")[0], "0", "from its beginning");
+        const bytes = [...written].reduce((sum, { result }) => sum + result, 0);
+        assert.equal(bytes, fs.readFileSync(`${pair.faults.root}/${log}`).length, "all of it");
+        assert.ok(written.last().end < opened.where("sync", log).last().begin, "and then synced");
+      }
+    });
+
+    test("a failed sync is not tried again; at the next start the bytes are written anew", async (t) => {
+      for (const log of LOGS) {
+        const pair = new Pair(t, driver);
+        await pair.begin();
+        pair.faults.set({ on: "sync", path: log, times: 1, does: { error: "EIO" } });
+        failed(await pair.insert(), log.startsWith("main") ? "PRIMARY_IO" : "REPLICA_IO");
+        for (let i = 0; i < 3; i++) await pair.exec("INSERT INTO t VALUES (NULL, 'refused')");
+        ok(await pair.close());
+        const record = calls(pair);
+        const refused = record
+          .where("sync", log)
+          .filter(({ error }) => error !== "")
+          .only();
+        assert.equal(record.after(refused).where("sync", log).length, 0, "no second sync");
+        assert.equal(record.after(refused).where("sync", log.slice(0, -4)).length, 0, "no fold");
+        ok(await pair.open());
+        const since = calls(pair).after(refused);
+        const [first] = since.where("sync", log);
+        assert.ok(first);
+        const rewritten = since.before(first).where("write", log);
+        assert.equal(rewritten.first().detail.split("+")[0], "0");
+        ok(await pair.close());
+        await pair.atRest();
+      }
+    });
+  });
+}
+
+describe("the start's other ways", { skip, concurrency: 2 }, () => {
+  test("a primary that is rolled forward: folded, the log made whole, recorded, named", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    await pair.begin();
+    await pair.restart();
+    fs.rmSync(`${pair.primary}-wal`);
+    pair.faults.clear();
+    ok(await pair.open());
+    const record = calls(pair);
+    const fresh = "main/app.db-lockstep-new";
+    const named = record.where("rename", "main/app.db-wal").only();
+    const synced = record.where("sync", fresh).last();
+    record.inOrder(record.where("write", fresh).last(), synced);
+    const noted = record.after(synced).before(named).where("sync", "main/app.db-lockstep");
+    record.inOrder(synced, noted.last(), named, record.after(named).where("sync", "main").first());
+    ok(await pair.close());
+    await pair.atRest();
+  });
+
+  test("a replica that is re-synchronised: the log whole, recorded, named, folded", async (t) => {
+    const pair = new Pair(t, "node:sqlite", { checkpointBytes: 30_000 });
+    await scenarios["a replica that lacks generations"].prepare(pair);
+    pair.faults.clear();
+    ok(await pair.open());
+    const record = calls(pair);
+    const fresh = "replica/app.db-lockstep-new";
+    const named = record.where("rename", "replica/app.db-wal").only();
+    const synced = record.where("sync", fresh).last();
+    record.inOrder(record.where("write", fresh).last(), synced);
+    const noted = record.after(synced).before(named).where("sync", "replica/app.db-lockstep");
+    record.inOrder(
+      synced,
+      noted.last(),
+      named,
+      record.after(named).where("sync", "replica").first(),
+    );
+    record.inOrder(named, record.after(named).where("write", "replica/app.db").first());
+    ok(await pair.close());
+    await pair.atRest();
+  });
+
+  test("a primary that is restored: synced, recorded, named", async (t) => {
+    const pair = new Pair(t, "node:sqlite", { restoreMissing: true });
+    await pair.begin();
+    ok(await pair.close());
+    fs.rmSync(pair.primary);
+    pair.faults.clear();
+    ok(await pair.open());
+    const record = calls(pair);
+    const fresh = "main/app.db-lockstep-new";
+    const named = record.where("rename", "main/app.db").only();
+    const synced = record.where("sync", fresh).last();
+    const noted = record.after(synced).before(named).where("sync", "main/app.db-lockstep");
+    const promoted = record.after(synced).before(named).where("sync", "replica/app.db-lockstep");
+    record.inOrder(synced, promoted.first(), noted.last(), named);
+    record.inOrder(named, record.after(named).where("sync", "main").first());
+    ok(await pair.close());
+    await pair.atRest();
+  });
+
+  test("a replica that lacks its log gets the primary's, whole", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    await pair.begin();
+    await pair.restart();
+    fs.rmSync(`${pair.replica}-wal`);
+    pair.faults.clear();
+    ok(await pair.open());
+    const record = calls(pair);
+    const fresh = "replica/app.db-lockstep-new";
+    const named = record.where("rename", "replica/app.db-wal").only();
+    const synced = record.where("sync", fresh).last();
+    const noted = record.after(synced).before(named).where("sync", "replica/app.db-lockstep");
+    record.inOrder(record.where("write", fresh).last(), synced, noted.last(), named);
+    record.inOrder(named, record.after(named).where("sync", "replica").first());
+    ok(await pair.close());
+    await pair.atRest();
+  });
+
+  test("an adopted database's file is synced before it is copied", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    const db = new DatabaseSync(pair.primary);
+    db.exec("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)");
+    db.close();
+    ok(await pair.open());
+    ok(await pair.close());
+    await pair.atRest();
+  });
+});
+
+function made({ detail }: Call): boolean {
+  return detail.includes("create");
+}
