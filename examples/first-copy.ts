@@ -1,14 +1,13 @@
 /** `npm start -- DATABASE REPLICA`: the first live copy of a real database, and what comes next. */
 import { statSync } from "node:fs";
 import { DatabaseSync, LockstepError, type Progress } from "../src/index.ts";
-import { verify } from "../src/verify.ts";
+import { type VerifyReport, verify } from "../src/verify.ts";
 import { bar, LiveLine, megabytes } from "./terminal.ts";
 
 export async function firstCopy(database: string, replica: string): Promise<0 | 1> {
   try {
     attach(database, replica);
-    console.log("Verifying  every page of both copies, and the integrity of each");
-    const { identical, integrity, pages } = await verify(database, replica);
+    const { identical, integrity, pages } = await compare(database, replica);
     if (!identical || integrity.a !== "ok" || integrity.b !== "ok") {
       console.error(`Something is wrong: run "npx lockstep verify ${database} ${replica}"`);
       return 1;
@@ -46,6 +45,19 @@ function attach(database: string, replica: string): void {
   db.close();
   const seconds = ((performance.now() - started) / 1000).toFixed(2);
   console.log(`In step    ${megabytes(statSync(replica).size)} after ${seconds} s`);
+}
+
+/** Every page of both copies, and SQLite's own opinion of each. */
+async function compare(database: string, replica: string): Promise<VerifyReport> {
+  const live = new LiveLine();
+  const report = await verify(database, replica, {
+    onProgress(progress) {
+      if (progress.phase === "integrity") live.update(`Checking   ${progress.path}`);
+      else live.update(`Comparing  ${bar(progress.bytesDone, progress.bytesTotal)}`);
+    },
+  });
+  live.finish("Verified   every page of both copies, and the integrity of each");
+  return report;
 }
 
 const phases: Record<Progress["phase"], string> = {

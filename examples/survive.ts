@@ -111,13 +111,14 @@ async function writeUntilKilled(
     firstAt ||= lastAt;
   });
   const drained = once(pipe, "end");
+  const started = once(pipe, "data");
 
   const live = new LiveLine();
   const show = () =>
     `Writing    ${count(transfers.length)} transfers acknowledged, ` +
     `${count(Math.round(transfers.length / ((lastAt - firstAt) / 1000 || 1)))} a second`;
   const ticking = setInterval(() => live.update(show()), 100);
-  await Promise.race([sleep(killAfter), exited]);
+  await Promise.race([started.then(() => sleep(killAfter)), exited]);
   const alive = child.kill("SIGKILL");
   const killedAt = performance.now();
   await Promise.all([exited, drained]);
