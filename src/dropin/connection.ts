@@ -59,8 +59,20 @@ export function connect<Database extends object>(
     hub.disconnect(client, () => native.close(db));
     throw error;
   }
+  dropped.register(db, { hub, client }, client);
   return db;
 }
+
+/** To drop a database closes it, with the drivers as with us: the driver's finalizer goes first. */
+const dropped = new FinalizationRegistry<{ hub: Hub; client: HubClient }>(({ hub, client }) => {
+  setImmediate(() => {
+    try {
+      hub.disconnect(client, () => {});
+    } catch (error) {
+      if (!(error instanceof LockstepError)) throw error; // nobody is left but listeners of "failed"
+    }
+  });
+});
 
 function clientOf<Database extends object>(db: Database, native: Native<Database>): HubClient {
   const held = new WeakRef(db);
@@ -189,7 +201,10 @@ export class Connection {
         }
       });
     } finally {
-      if (!this.#open) connections.delete(db);
+      if (!this.#open) {
+        connections.delete(db);
+        dropped.unregister(this.#client);
+      }
     }
     if (late) throw late;
   }

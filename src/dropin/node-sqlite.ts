@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type * as sqlite from "node:sqlite";
+import { isDsn } from "../dsn.ts";
 import type { ReplicationHandle } from "../observe.ts";
 import type { ReplicationOptions } from "../options.ts";
 import { connect, connectionOf, type Native, type Request } from "./connection.ts";
@@ -148,7 +149,7 @@ function textOf(location: unknown): string | null {
   if (typeof location === "string") return location;
   if (location instanceof Uint8Array) return Buffer.from(location).toString();
   const href = (location as URL | null | undefined)?.href;
-  return typeof href === "string" ? href : null;
+  return typeof href === "string" && (isDsn(href) || href.startsWith("file:")) ? href : null;
 }
 
 function fileOf(text: string, options: unknown): string | null {
