@@ -30,7 +30,7 @@ export function checkpointAll(
   }
 
   // 1. Move the read mark to the end of the log; it still keeps the generation from restarting.
-  primary.hold();
+  primary.hold(); // durable: the read mark moves to the end
   if (!sameSalts(primary.readIndex(), primary.position)) throw restartedBehindUs(primary.path);
 
   // 2. What another connection committed since must be on the replicas as well.
@@ -40,15 +40,17 @@ export function checkpointAll(
   for (const mirror of mirrors) mirror.post({ type: "fold" });
   const reports = mirrors.map((mirror) => mirror.wait("folded"));
   const blocked = reports.findIndex((report) => !report.done);
+  // durable: no restart before every replica is folded
   if (blocked >= 0) {
     return { done: false, because: `${mirrors[blocked]?.path}: ${reports[blocked]?.because}` };
   }
 
   // 4. The primary folds; another connection's newer commits or older readers leave a rest.
+  // durable: no restart before the primary is folded
   if (!primary.fold()) return { done: false, because: `${primary.path}: a reader is in the way` };
 
   // 5. Its file alone now holds the position.
-  primary.recordFolded(primary.position);
+  primary.recordFolded(primary.position); // durable: the record before the restart
 
   // 6. The next commit may restart the log.
   primary.letRestart();

@@ -57,6 +57,7 @@ export class Gate {
     // 1. How far does the log reach, and is it still the generation that the replicas hold?
     const log = primary.readIndex();
     const fresh = !sameSalts(log, primary.position);
+    // durable: what was written unseen is noticed
     if (fresh && !primary.foldedHere()) throw restarted(primary.path);
     if (!fresh && log.frames < primary.position.frame) throw restarted(primary.path);
     const base = primary.position;
@@ -65,20 +66,21 @@ export class Gate {
     this.#send(log, fresh ? 0 : after);
 
     // 3. Meanwhile sync the primary's own log, and put a new generation on record.
-    primary.syncLog();
+    primary.syncLog(); // durable: the primary has the commit
     const { salt1, salt2, sum1, sum2, frames } = log;
     if (fresh) {
+      // durable: the primary's generation is on record
       primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
     }
 
     // 4. Wait until every replica has synced.
-    this.#await(() => this.#confirmed());
+    this.#await(() => this.#confirmed()); // durable: the replicas have the commit
 
     // 5. That is the new position of all copies.
     primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
 
     // 6. Keep the generation from restarting before it is folded.
-    if (fresh || !primary.held) primary.hold();
+    if (fresh || !primary.held) primary.hold(); // durable: the log cannot restart unseen
   }
 
   /** Copies frames `after + 1` to the log's end into the ring, in pieces if they are many. */

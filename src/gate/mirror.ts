@@ -126,7 +126,7 @@ export class Mirror {
   /** Marks it as not answering: nothing will wait for it again. */
   timedOut(): LockstepError {
     this.#hung = true;
-    this.giveUp();
+    this.giveUp(); // durable: a late worker is told
     this.failure ??= new LockstepError(codes.REPLICA_TIMEOUT, {
       copy: this.path,
       what: `The replica did not answer within ${this.#timeout} ms`,

@@ -209,7 +209,7 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
     for (const mirror of bare) mirror.wait("ready");
     primary.position = position;
   } catch (error) {
-    for (const mirror of mirrors) mirror.giveUp();
+    for (const mirror of mirrors) mirror.giveUp(); // durable: the others stop, too
     throw error;
   } finally {
     primary.release();

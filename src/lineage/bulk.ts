@@ -68,8 +68,9 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
     });
     child.on("error", reject);
     child.on("close", (code, signal) => {
+      // durable: no torn copy
+      if (!watch.wanted()) failure ??= new Error(`nobody waits for the ${task.task} any more`);
       if (failure) reject(failure);
-      else if (!watch.wanted()) reject(new Error(`nobody waits for the ${task.task} any more`));
       else if (result && code === 0) resolve(result);
       else reject(new Error(`the process that does the ${task.task} ended with ${code ?? signal}`));
     });

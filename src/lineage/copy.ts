@@ -29,7 +29,7 @@ export function copyFile(from: string, to: string, progress: ByteProgress): Bulk
         if (at % SYNC_EVERY_BYTES === 0) fs.fdatasyncSync(dest);
         progress(at, size);
       }
-      fs.fsyncSync(dest);
+      fs.fsyncSync(dest); // durable: the copy
     } finally {
       fs.closeSync(dest);
     }

@@ -110,7 +110,7 @@ class DeltaLog {
   finish(): void {
     if (this.#fd === null) return;
     this.#write(this.#pages);
-    fs.fsyncSync(this.#fd);
+    fs.fsyncSync(this.#fd); // durable: the delta
   }
 
   close(): void {

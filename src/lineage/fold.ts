@@ -28,10 +28,12 @@ export function foldAndRecord(
   try {
     connection.exec("PRAGMA synchronous=FULL");
     connection.exec("PRAGMA wal_autocheckpoint=0");
+    // durable: a checkpoint is under way, alone
     if (!sidecar.state.folding) sidecar.update({ folding: true });
     const full = checkpoint(connection, "RESTART");
     if (full.busy || full.log !== full.checkpointed) throw busy(copy);
     const file = stampFingerprint(copy);
+    // durable, in this order: the record while the log stands
     sidecar.update({ ...change, folding: false, folded: { position, file } }, note);
     const truncated = checkpoint(connection, "TRUNCATE");
     if (truncated.busy) throw busy(copy);

@@ -34,7 +34,7 @@ export function copyLog(from: string, to: string, position: Position, mode: numb
         writeFully(dest, chunk, 0, n, at);
         at += n;
       }
-      fs.fsyncSync(dest);
+      fs.fsyncSync(dest); // durable: the copied log
     } finally {
       fs.closeSync(dest);
     }

@@ -18,7 +18,7 @@ import type { Sidecar } from "./sidecar.ts";
 export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, replica: Copy): void {
   const from = primary.position as Position;
   const to = replica.position as Position;
-  foldAndRecord(driver, sidecar, from);
+  foldAndRecord(driver, sidecar, from); // durable: what the primary has goes into its file
   // The last connection removes both; if one is left, another program has the primary open.
   if (fs.existsSync(walPath(primary.path)) || fs.existsSync(`${primary.path}-shm`)) {
     throw busy(primary.path);
@@ -27,10 +27,12 @@ export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, rep
   fs.rmSync(fresh, { force: true });
   copyLog(walPath(replica.path), fresh, to, fs.statSync(primary.path).mode);
   const { salt1, salt2 } = to;
+  // durable, in this order: rolled forward: recorded, then named
   sidecar.update(
     { generation: { salt1, salt2, base: replica.base ?? from } },
     { history: [from], event: ["rolled forward", `to frame ${to.frame} of ${replica.path}`] },
   );
+  // durable, in this order: rolled forward: named, then synced
   fs.renameSync(fresh, walPath(primary.path));
-  syncDirectory(path.dirname(primary.path));
+  syncDirectory(path.dirname(primary.path)); // durable: the name of the log rolled forward
 }

@@ -71,7 +71,9 @@ export class Delivery {
       const at = window.at + headerSize + skip * size;
       const first = record.first + skip;
       const walk = walkFrames(window.bytes, at, count, first, this.#position, header);
+      // durable: nothing that does not verify
       if (walk.frames !== count) throw broken(`frame ${first + walk.frames} has a wrong checksum`);
+      // durable: nothing into a log that is not ours
       this.#target.check({ ...header, frames: have });
       if (first === 1) {
         this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE + count * size, 0);
@@ -91,9 +93,9 @@ export class Delivery {
   /** Everything delivered is on stable storage and visible to readers. */
   sync(): void {
     if (this.#unsyncedBytes === 0) return;
-    this.#target.sync();
+    this.#target.sync(); // durable: the replica has the commit
     this.#target.publish();
-    this.#restartable = false;
+    this.#restartable = false; // durable: new frames are folded before a restart
     this.#unsyncedBytes = 0;
   }
 
@@ -101,10 +103,13 @@ export class Delivery {
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
+    // durable: a checkpoint is under way, replica
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+    // durable: the replica is folded
     if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
     this.#restartable = true;
     const file = stampFingerprint(this.#sidecar.copy);
+    // durable: what the file holds, replica
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
     return true;
   }
@@ -115,8 +120,10 @@ export class Delivery {
     const header = decodeWalHeader(window.bytes.subarray(window.at, window.at + WAL_HEADER_SIZE));
     if (!header || !sameSalts(header, record)) throw broken("the log's header is not valid");
     this.sync();
+    // durable: no new generation over an unfolded one
     while (!this.fold()) pause(READER_WAIT_MS); // the committing thread keeps the deadline
     const base = this.#position;
+    // durable: the replica's generation is on record
     this.#sidecar.update(
       { generation: { salt1: header.salt1, salt2: header.salt2, base } },
       { history: [base] },

@@ -30,16 +30,17 @@ export async function makeCopy(
   const fresh = temporary(copy);
   fs.rmSync(fresh, { force: true });
   // A log without its file belongs to nothing, but SQLite would replay it over the new file.
-  setAside(copy, ["-wal", "-journal"]);
+  setAside(copy, ["-wal", "-journal"]); // durable: no foreign log beside the copy
   fs.rmSync(`${copy}-shm`, { force: true });
   await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
   const file = stampFingerprint(fresh);
+  // durable, in this order: a copy: recorded, then named
   sidecar.update(
     { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },
     { event: ["copied", `from ${membership.primary}`], history: [membership.position] },
   );
-  fs.renameSync(fresh, copy);
-  syncDirectory(path.dirname(copy));
+  fs.renameSync(fresh, copy); // durable, in this order: a copy: named, then synced
+  syncDirectory(path.dirname(copy)); // durable: the name of the copy
 }
 
 /**
@@ -82,10 +83,11 @@ export async function resynchronise(
   foldAndRecord(driver, sidecar, from);
   const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
   const { differing } = await runBulk(task, copy, watch);
+  // durable: a re-synchronisation is on record
   sidecar.update({ resync: { ...salts, to: membership.position } });
   if (differing > 0) {
     fs.renameSync(log, walPath(copy));
-    syncDirectory(path.dirname(copy));
+    syncDirectory(path.dirname(copy)); // durable: the name of the delta
   }
   foldAndRecord(
     driver,
@@ -104,9 +106,10 @@ export function installLog(sidecar: Sidecar, membership: Membership): void {
   fs.rmSync(log, { force: true });
   copyLog(walPath(membership.primary), log, position, fs.statSync(copy).mode);
   const { salt1, salt2 } = position;
+  // durable, in this order: an installed log: recorded, then named
   sidecar.update({ generation: { salt1, salt2, base } }, { history: base ? [base] : [] });
   fs.renameSync(log, walPath(copy));
-  syncDirectory(path.dirname(copy));
+  syncDirectory(path.dirname(copy)); // durable: the name of the installed log
 }
 
 /** The other way round: the replica's content to a new file, and the replica on a new timeline. */

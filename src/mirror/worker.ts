@@ -64,6 +64,7 @@ class Worker {
     } catch (error) {
       this.#failed = true;
       const failure = replicaFailure(this.#data.path, error);
+      // durable: a foreign write is not rolled forward
       if (failure.code === codes.REPLICA_CHANGED) this.#distrust();
       this.#post({ type: "failed", error: toErrorData(failure) });
       this.#slots.setState(this.#data.replica, states.FAILED);
@@ -154,6 +155,7 @@ class Worker {
     const copy = this.#describe();
     const { log, position } = copy;
     invariant(position !== null, "only a proven replica is attached", { because: copy.because });
+    // durable: the log is written anew, replica
     if (log) rewriteLog(copy.path, frameOffset(position.frame + 1, log.header.pageSize));
     this.#target = new FileTarget(this.#driver, this.#data.path);
     this.#delivery = new Delivery(this.#target, this.#held(), log?.header ?? null, position);
@@ -175,7 +177,7 @@ class Worker {
       if (!ended) this.#slots.confirm(this.#data.replica, this.#ring.tail);
     }
     if (!ended) return;
-    delivery.sync();
+    delivery.sync(); // durable, in this order: synced, then confirmed
     this.#slots.confirm(this.#data.replica, this.#ring.tail);
   }
 
