@@ -10,10 +10,17 @@ const REQUIRED = [22, 13] as const;
 export function requireNode(version: string = process.versions.node): void {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major > REQUIRED[0] || (major === REQUIRED[0] && minor >= REQUIRED[1])) return;
-  const needed = REQUIRED.join(".");
-  throw new LockstepError(codes.NODE_VERSION, {
+  throw nodeTooOld("Lockstep", REQUIRED.join("."), version);
+}
+
+export function nodeTooOld(
+  who: string,
+  required: string,
+  version: string = process.versions.node,
+): LockstepError {
+  return new LockstepError(codes.NODE_VERSION, {
     copy: null,
-    what: `Lockstep needs Node.js ${needed} or newer, this is ${version} (${process.execPath})`,
+    what: `${who} needs Node.js ${required} or newer, this is ${version} (${process.execPath})`,
     state: "Nothing was opened",
     next: "Run it with a newer Node.js",
   });

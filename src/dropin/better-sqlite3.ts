@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { nodeTooOld } from "../node-version.ts";
 import type { Database, DatabaseConstructor, Options, Statement } from "./better-sqlite3-types.ts";
 import { connect, type Native, type Request } from "./connection.ts";
 import { cannotReplicate, isMemory, readCall } from "./location.ts";
@@ -155,16 +156,25 @@ function fileOf(text: string, [location, options]: unknown[]): string | null {
 }
 
 function load(): DatabaseConstructor {
+  const require = createRequire(import.meta.url);
   try {
-    return createRequire(import.meta.url)("better-sqlite3");
+    requireNodeApi(require("better-sqlite3/package.json").version);
+    return require("better-sqlite3");
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "MODULE_NOT_FOUND" || !message.includes("'better-sqlite3'")) throw error;
+    if (code !== "MODULE_NOT_FOUND" || !message.includes("'better-sqlite3")) throw error;
     const explained = new Error(
       "lockstep/better-sqlite3 needs better-sqlite3, which is not installed. " +
         "Run: npm install better-sqlite3",
       { cause: error },
     );
     throw Object.assign(explained, { code });
+  }
+}
+
+/** Version 13 is built for Node-API 10; with an older one the process ends without a word. */
+function requireNodeApi(version: string): void {
+  if (Number.parseInt(version, 10) >= 13 && Number(process.versions.napi) < 10) {
+    throw nodeTooOld(`better-sqlite3 ${version}`, "22.14");
   }
 }

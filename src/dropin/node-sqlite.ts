@@ -55,11 +55,13 @@ export const DatabaseSync = function DatabaseSync(...given: unknown[]) {
   return db;
 } as unknown as DatabaseSyncConstructor;
 
-/** As the driver's; a fenced database is not read, not even for this. */
-export const backup = function backup(...args: Parameters<typeof sqlite.backup>) {
-  connectionOf(args[0])?.check();
-  return native.backup(...args);
-} as typeof sqlite.backup;
+/** As the driver's, if it has one; a fenced database is not read, not even for this. */
+export const backup: typeof sqlite.backup =
+  native.backup &&
+  function backup(...args: Parameters<typeof sqlite.backup>) {
+    connectionOf(args[0])?.check();
+    return native.backup(...args);
+  };
 
 // --- internal ---
 

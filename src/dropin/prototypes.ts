@@ -31,9 +31,17 @@ export class Prototypes {
 
   /** Makes an object one of ours; returns it. */
   adopt<T extends object>(object: T, kind: Kind): T {
+    if (Object.hasOwn(object, "next")) return this.#adoptItself(object);
     const native = Object.getPrototypeOf(object);
     const prototype = this.#made.get(kind)?.get(native) ?? this.#make(kind, native);
     return Object.setPrototypeOf(object, prototype);
+  }
+
+  /** Before 22.16 Node.js gave each iterator methods of its own: all of these ask, and may wait. */
+  #adoptItself<T extends object>(rows: T): T {
+    const native = { ...rows } as Methods;
+    override(rows, native, kinds["written rows"](this.#connection, native));
+    return rows;
   }
 
   /** From here on everything but `return` and what closes throws `failure`. */

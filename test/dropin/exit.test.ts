@@ -90,8 +90,8 @@ describe("loading", () => {
       import { registerHooks } from "node:module";
       registerHooks({
         resolve(specifier, context, next) {
-          if (specifier !== "better-sqlite3") return next(specifier, context);
-          const error = new Error("Cannot find module 'better-sqlite3'");
+          if (!specifier.startsWith("better-sqlite3")) return next(specifier, context);
+          const error = new Error("Cannot find module '" + specifier + "'");
           throw Object.assign(error, { code: "MODULE_NOT_FOUND" });
         },
       });
