@@ -31,6 +31,15 @@ export function loadDriver(name: DriverName): Driver {
   return name === "node:sqlite" ? nodeDriver() : betterDriver();
 }
 
+/** Does this error of a driver mean that somebody else holds a lock? */
+export function isBusy(error: unknown): boolean {
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  return (
+    (typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code)) ||
+    (typeof errcode === "number" && ((errcode & 0xff) === 5 || (errcode & 0xff) === 6))
+  );
+}
+
 function nodeDriver(): Driver {
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   return {

@@ -4,13 +4,12 @@
  */
 import os from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Driver, loadDriver } from "./driver.ts";
+import { type Driver, isBusy, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
 import { decide, type Relation } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
 import { formatPosition } from "./lineage/position.ts";
 import {
-  isBusy,
   type Owner,
   readSidecar,
   type SidecarEvent,

@@ -11,13 +11,13 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Connection, Driver } from "../driver.ts";
+import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
-import { isBusy, Sidecar } from "../lineage/sidecar.ts";
+import { Sidecar } from "../lineage/sidecar.ts";
 import { checkpoint, closeShared, openGuard, rewriteLog, syncDirectory } from "../targets/file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";

@@ -17,7 +17,7 @@ import fs from "node:fs";
 import os from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { threadId } from "node:worker_threads";
-import { type Connection, type Driver, loadDriver } from "../driver.ts";
+import { type Connection, type Driver, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
@@ -275,15 +275,6 @@ function readHistory(connection: Connection): Position[] {
 
 function prune(connection: Connection, table: "history" | "event", keep: number): void {
   connection.all(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`, keep);
-}
-
-/** Does this error of a driver mean that somebody else holds a lock? */
-export function isBusy(error: unknown): boolean {
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  return (
-    (typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code)) ||
-    (typeof errcode === "number" && ((errcode & 0xff) === 5 || (errcode & 0xff) === 6))
-  );
 }
 
 function lockedError(copy: string): LockstepError {

@@ -4,9 +4,9 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { isBusy } from "../driver.ts";
 import { type Code, codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { isBusy } from "../lineage/sidecar.ts";
 
 const STATE =
   "The primary holds every acknowledged transaction; the replica may lack the one that failed";

@@ -208,7 +208,7 @@ class Worker {
     if (!folded) return; // the log stays, and proves the position as well
     // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
     // still says that all is folded: from a new index SQLite would write the whole log once more.
-    const last = this.#driver.open(this.#data.path, { timeout: 0 });
+    const last = this.#driver.open(this.#data.path, { timeout: 1000 });
     last.all("SELECT count(*) FROM sqlite_schema");
     this.#target?.close();
     this.#target = null;

@@ -11,7 +11,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Connection, Driver } from "../driver.ts";
+import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
@@ -84,6 +84,9 @@ export class FileTarget implements Target {
       }
       this.check(expected); // of the index as it was rebuilt
       return !row.busy && row.log === frames && row.checkpointed === frames;
+    } catch (error) {
+      if (isBusy(error)) return false; // a reader that just now rebuilds the index
+      throw error;
     } finally {
       connection.close();
     }
