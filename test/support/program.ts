@@ -73,7 +73,32 @@ export function elsewhere(file: string, sql: readonly string[], { killed = false
     .map((line) => JSON.parse(line) as Answer);
 }
 
-if (import.meta.main) {
+/**
+ * Programs that open the database, look, and close it, over and over: what a shell or a backup script
+ * does. Resolves when the first look was taken; they end with the test.
+ */
+export async function visitors(t: TestContext, file: string): Promise<void> {
+  const args = ["--no-warnings", import.meta.filename, file, "visit"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  await new Promise((resolve, reject) => {
+    child.stdout.once("data", resolve);
+    child.once("exit", () => reject(new Error("the visitor ended")));
+  });
+}
+
+if (import.meta.main && process.argv[3] === "visit") {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  try {
+    for (let i = 0; ; i++) {
+      const options = { readOnly: i % 4 === 0, timeout: 5000 };
+      const db = new DatabaseSync(process.argv[2] as string, options);
+      db.prepare("SELECT count(*) FROM sqlite_schema").get();
+      db.close();
+      if (i === 0) console.log("visited");
+    }
+  } catch {} // the test has ended, and with it the file
+} else if (import.meta.main) {
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   const fs = process.getBuiltinModule("node:fs");
   const [, , file = "", mode, ending] = process.argv;
