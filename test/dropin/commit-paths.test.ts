@@ -329,7 +329,9 @@ for (const driver of drivers) {
 
 /** An empty database, and a connection that does nothing. */
 function startAnew(db: Any): void {
-  if (db.isTransaction ?? db.inTransaction) db.exec("ROLLBACK");
+  try {
+    db.exec("ROLLBACK");
+  } catch {} // there was none
   const names = (sql: string): string[] =>
     db
       .prepare(sql)
