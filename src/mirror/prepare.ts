@@ -93,9 +93,11 @@ export async function resynchronise(
     driver,
     sidecar,
     membership.position,
-    { ...belongTo(membership), generation: null },
+    // Until its log is gone, what it leads to stays on record.
+    { ...belongTo(membership), generation: null, resync: sidecar.state.resync },
     { event: ["re-synchronised", `${differing} pages written`], history: [membership.position] },
   );
+  sidecar.update({ resync: null });
 }
 
 /** Puts the primary's log beside a replica that has none, whole, in one rename. */

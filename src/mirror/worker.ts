@@ -93,10 +93,9 @@ class Worker {
     if (!resync) return;
     const { log } = this.#describe();
     if (log && sameSalts(log.header, resync)) {
-      foldAndRecord(this.#driver, sidecar, resync.to, { resync: null, generation: null });
-    } else {
-      sidecar.update({ resync: null });
+      foldAndRecord(this.#driver, sidecar, resync.to, { generation: null });
     }
+    sidecar.update({ resync: null });
   }
 
   async #obey(command: Command): Promise<void> {
