@@ -1,9 +1,10 @@
 /**
- * The checks on what a killed process left behind, in a fresh process: (a) in place, (b) and (c) on
+ * The checks on what a killed process left behind, in a fresh process: (a) in place, the others on
  * copies of their own. Prints what it found as JSON; whether that is right is for the caller to say.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { restore } from "../../src/restore.ts";
 import { verify } from "../../src/verify.ts";
 import { type Contents, contentsOf, foundIn } from "./contents.ts";
 import { type DriverName, plain, replicated } from "./open.ts";
@@ -23,6 +24,8 @@ export interface CheckJob {
   readonly a: { readonly primary: string; readonly replica: string };
   readonly b: string;
   readonly c: string;
+  /** (d) is a replica to restore from, as if the primary's disk had burnt. */
+  readonly d: string;
   /** The `sqlite3` command, if the machine has one. */
   readonly shell: string | null;
 }
@@ -34,6 +37,7 @@ export interface CheckReport {
   /** Null if there is no such file. */
   readonly replica: Contents | null;
   readonly primary: Contents | null;
+  readonly restored: Contents | null;
   /** What the shell printed of the replica, before anything else opened it. */
   readonly shell: string | null;
 }
@@ -48,6 +52,7 @@ async function check(job: CheckJob): Promise<CheckReport> {
     shell,
     replica: await look(job.b),
     primary: await look(job.c),
+    restored: await restoreFrom(job.d),
     reopened: await reopen(job),
     expected: await digests(job),
   };
@@ -67,6 +72,17 @@ async function look(path: string): Promise<Contents | null> {
     const contents = contentsOf(db);
     db.close();
     return contents;
+  } catch (error) {
+    return unreadable(error);
+  }
+}
+
+async function restoreFrom(replica: string): Promise<Contents | null> {
+  if (!existsSync(replica)) return null;
+  const dest = `${replica}-restored`;
+  try {
+    await restore(replica, dest);
+    return await look(dest);
   } catch (error) {
     return unreadable(error);
   }

@@ -3,11 +3,12 @@ import type { CheckJob, CheckReport } from "./check.ts";
 import type { Contents } from "./contents.ts";
 
 export function judge(job: CheckJob, report: CheckReport): string[] {
-  const { reopened, replica, primary, shell } = report;
+  const { reopened, replica, primary, restored, shell } = report;
   return [
     ...contents(job, report, "(a) reopened", reopened),
     ...contents(job, report, "(b) the replica alone", replica),
     ...contents(job, report, "(c) the primary alone", primary),
+    ...contents(job, report, "(d) the replica, restored", restored),
     ...(shell !== null && shell !== "ok" ? [`(b) the sqlite3 command says: ${shell}`] : []),
     ...(reopened.identical ? [] : ["(a) verify finds the reopened copies different"]),
     ...(reopened.sameBytes ? [] : ["(a) the closed files differ byte for byte"]),

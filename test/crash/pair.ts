@@ -5,7 +5,8 @@
  * left behind:
  *   (a) both are reopened with Lockstep,
  *   (b) a copy of the replica is opened alone, first by the `sqlite3` command,
- *   (c) a copy of the primary is opened alone.
+ *   (c) a copy of the primary is opened alone,
+ *   (d) the primary is taken for lost, and restored from a copy of the replica.
  * A plain database that repeats the same transactions says what each must hold. The next life starts
  * from what the kill left, or now and then from the copies that (a) has closed.
  */
@@ -90,6 +91,7 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
       a: { primary, replica },
       b: replica.replace(directory, layOut(directory, "b")),
       c: primary.replace(directory, layOut(directory, "c")),
+      d: replica.replace(directory, layOut(directory, "d")),
     };
     const { problems, found } = await inspect(job, sabotage);
     report.problems.push(...problems.map((text) => `${name}: ${text}`));
