@@ -281,6 +281,14 @@ const node: Record<string, Path> = {
     prepare: abandoned,
     act: (_, statement) => statement[Symbol.dispose](),
   },
+  "close() of one of two connections, with an abandoned iterator": {
+    prepare(_, pair) {
+      const other = pair.open();
+      abandoned(other);
+      return other;
+    },
+    act: (_, other) => other.close(),
+  },
   "serialize() is a read": { act: (db) => db.serialize(), commits: false },
 };
 
