@@ -45,8 +45,9 @@ export async function sync(
   const open = (): string => bringTogether(P.path, R.path, onProgress);
 
   if (from === "primary") {
-    // A replica that is ahead would roll the primary forward: not what was asked for.
-    const mustYield = relation === "ahead";
+    // A replica that is ahead, or may turn out to be, would roll the primary forward: not what was
+    // asked for.
+    const mustYield = relation === "ahead" || relation === "unknown";
     const position = mustYield ? null : unlessRefused(open, YIELDS_TO_PRIMARY);
     if (position !== null) return { ...report, position, setAside: null };
     const aside = moveAway(driver, R.path);
@@ -54,8 +55,9 @@ export async function sync(
   }
   if (from === "replica") {
     if (R.file === "missing") throw nothingThere(R.path);
-    // A replica that is behind would be brought forward: not what was asked for.
-    const mustYield = relation === "behind";
+    // A replica that is behind, or may turn out to be, would be brought forward: not what was asked
+    // for.
+    const mustYield = relation === "behind" || relation === "unknown";
     const position = mustYield ? null : unlessRefused(open, YIELDS_TO_REPLICA);
     if (position !== null) return { ...report, position, setAside: null };
     const restored = await restore(R.path, P.path, { force: true, onProgress });

@@ -52,8 +52,8 @@ export function checkpointAll(
   // 5. Its file alone now holds the position.
   primary.recordFolded(primary.position); // durable: the record before the restart
 
-  // 6. The next commit may restart the log.
-  primary.letRestart();
+  // 6. The next commit may restart the log; nobody may fold that before it was seen here.
+  primary.hold();
   return { done: true, because: "" };
 }
 

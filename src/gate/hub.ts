@@ -12,7 +12,7 @@ import { formatPosition } from "../lineage/position.ts";
 import { type ReplicaStatus, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
 import type { Replication } from "../options.ts";
 import { frameOffset } from "../wal/format.ts";
-import { checkpointAll } from "./checkpoint.ts";
+import { type CheckpointOutcome, checkpointAll } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { Mirror } from "./mirror.ts";
@@ -165,16 +165,30 @@ export class Hub {
   }
 
   #checkpoint(logBytes: number): boolean {
+    let outcome: CheckpointOutcome;
     try {
-      const outcome = checkpointAll(this.#primary, this.#mirrors, this.#gate);
-      const { checkpointBytes } = this.#options;
-      this.#checkpointAt = outcome.done ? checkpointBytes : logBytes + checkpointBytes / 4;
-      if (outcome.done) this.replication.emit("checkpoint");
-      else this.replication.emit("checkpoint-postponed", outcome.because);
-      return outcome.done;
+      outcome = checkpointAll(this.#primary, this.#mirrors, this.#gate);
     } catch (error) {
       this.#fence(error);
       return false;
+    }
+    const { checkpointBytes } = this.#options;
+    this.#checkpointAt = outcome.done ? checkpointBytes : logBytes + checkpointBytes / 4;
+    this.#tell(() => {
+      if (outcome.done) this.replication.emit("checkpoint");
+      else this.replication.emit("checkpoint-postponed", outcome.because);
+    });
+    return outcome.done;
+  }
+
+  /** A listener that throws is the application's affair, not that of the commit under way. */
+  #tell(emit: () => void): void {
+    try {
+      emit();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
   }
 
@@ -216,7 +230,7 @@ export class Hub {
         : gateFailure(this.#key, error);
     this.#failure = failure;
     for (const client of this.#clients) client.onFence(failure);
-    this.replication?.emit("failed", failure);
+    this.#tell(() => this.replication?.emit("failed", failure));
     if (error instanceof InvariantError) throw error; // our bug: it stops the process
     return failure;
   }
@@ -231,8 +245,8 @@ export class Hub {
 
   #status(): ReplicationStatus {
     const { position } = this.#primary;
-    const failed = this.#failure !== null;
-    const log = failed ? null : this.#primary.readIndex();
+    const closed = this.#references === 0;
+    const log = this.#failure || closed ? null : this.#primary.readIndex();
     return {
       primary: {
         path: this.#key,
@@ -242,7 +256,7 @@ export class Hub {
       replicas: this.#mirrors.map(
         (mirror): ReplicaStatus => ({
           path: mirror.path,
-          state: mirror.failure ? "failed" : "mirroring",
+          state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
           position: formatPosition(position),
           lag: log && log.frames > position.frame ? log.frames - position.frame : 0,
           lastError: mirror.failure,

@@ -33,6 +33,8 @@ export interface Membership {
   readonly base: Position | null;
   /** The primary's path. */
   readonly primary: string;
+  /** What the primary's content has passed through: the replica may become a primary itself. */
+  readonly history: readonly Position[];
 }
 
 export type Command =
@@ -49,8 +51,8 @@ export type Command =
   | { readonly type: "adopt"; readonly membership: Membership }
   /** Put the primary's log beside a replica that has none. Answered by `ready`. */
   | { readonly type: "install-log"; readonly membership: Membership }
-  /** Make a whole, durable copy of the replica at `to`, and raise its timeline. `ready`. */
-  | { readonly type: "export"; readonly to: string; readonly timeline: number }
+  /** Make a whole, durable copy of the replica at `to`. Answered by `ready`. */
+  | { readonly type: "export"; readonly to: string }
   /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
   | { readonly type: "attach"; readonly timeline: number }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */

@@ -1,9 +1,11 @@
 /**
  * The primary, as the committing thread holds it: its lock, its log, and two connections.
  *
- *   guard   read-only. Holds a read mark on the present generation, so that no other program's
- *           checkpoint lets the log restart under us; and being read-only it never folds and
- *           unlinks the log when it is closed.
+ *   guard   read-only, and always in a read transaction. While frames of the log are not in the
+ *           file it holds one of SQLite's read marks 1 to 4: the log cannot restart. When all are
+ *           it holds mark 0: the log may restart, but nobody can fold what is written then, so
+ *           that it cannot restart once more before it was seen here. Being read-only it never
+ *           folds and unlinks the log when it is closed.
  *   admin   takes the write lock at the start, and folds the log.
  *
  * The file itself is never opened here, and the `-shm`'s descriptor is kept until both connections
@@ -37,7 +39,7 @@ export class Primary {
   #log = -1;
   #shm = -1;
   #index: SharedIndex | null = null;
-  /** Does the guard keep the log from restarting? */
+  /** Is the guard in a read transaction? */
   held = false;
   /** What every replica holds, durably: advanced at the end of each commit. */
   position: Position;
@@ -90,7 +92,7 @@ export class Primary {
     this.#log = fs.openSync(`${this.path}-wal`, "r");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");
     this.#index = new SharedIndex(this.#shm);
-    syncDirectory(path.dirname(this.path));
+    syncDirectory(path.dirname(this.path)); // durable: the log's name, primary
   }
 
   sqliteVersion(): string {
@@ -121,6 +123,7 @@ export class Primary {
     const admin = this.#connection();
     const deadline = performance.now() + LOCK_WAIT_MS;
     do {
+      // durable: a checkpoint is under way, start
       if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
       const full = checkpoint(admin, "RESTART");
       if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
@@ -137,13 +140,15 @@ export class Primary {
 
   /** The file alone now holds `position`. */
   recordFolded(position: Position): void {
-    const file = stampFingerprint(this.path);
+    const file = stampFingerprint(this.path, this.sidecar.state.folded?.file);
+    // durable: what the file holds, primary
     this.sidecar.update({ folding: false, folded: { position, file } });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
   rewriteLog(copy: Copy): void {
     if (!copy.log || !copy.position) return;
+    // durable: the log is written anew, primary
     rewriteLog(this.path, frameOffset(copy.position.frame + 1, copy.log.header.pageSize));
   }
 
@@ -167,7 +172,7 @@ export class Primary {
     const { position } = this;
     const index = this.#index as SharedIndex;
     if (!index.read()) this.readIndex();
-    if (index.frames === 0) return false;
+    if (index.frames === 0) return !this.foldedHere(); // or frames came and went unseen
     return !(
       index.frames === position.frame &&
       sameSums(index, position) &&
@@ -199,27 +204,40 @@ export class Primary {
 
   /** The log is on stable storage, under its name. */
   syncLog(): void {
+    // durable: not a nameless log
     if (fs.fstatSync(this.#log).nlink === 0) throw new Error("the log was unlinked");
-    fs.fdatasyncSync(this.#log);
+    fs.fdatasyncSync(this.#log); // durable: the primary's log
   }
 
-  /** Moves the read mark to the log's present end: from here on the log cannot restart. */
+  /** Begins the guard's read transaction anew, at the log's present end. */
   hold(): void {
-    this.letRestart();
     const guard = this.#guard as Connection;
-    guard.exec("BEGIN");
+    if (this.held) guard.exec("COMMIT");
+    this.held = false;
+    guard.exec("BEGIN"); // durable: the read mark
     guard.all("SELECT count(*) FROM sqlite_schema");
     this.held = true;
   }
 
-  /** Gives the read mark up: once all is folded the next commit restarts the log. */
-  letRestart(): void {
-    if (this.held) this.#guard?.exec("COMMIT");
-    this.held = false;
+  /** A log that somebody else has folded whole may restart: that its file holds it is recorded. */
+  recordForeignFold(): void {
+    const { frames, backfilled } = this.readIndex();
+    if (frames > 0 && frames === this.position.frame && backfilled === frames) {
+      if (!this.foldedHere()) this.recordFolded(this.position);
+    }
+  }
+
+  /** @throws LockstepError BUSY if SQLite does not see the log that was described */
+  assertSees(copy: Copy): void {
+    const index = this.readIndex();
+    const { log, position } = copy;
+    if (!log || !position) return;
+    if (!sameSalts(index, log.header) || index.frames < position.frame) throw busy(this.path);
   }
 
   /** Folds what the log holds as far as readers allow; true if that was all of it. */
   fold(): boolean {
+    // durable: a checkpoint is under way, primary
     if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
     const row = checkpoint(this.#connection(), "PASSIVE");
     return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;

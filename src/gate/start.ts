@@ -15,6 +15,7 @@ import { originPosition, type Position, samePosition } from "../lineage/position
 import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
 import { TRUST_LOG } from "../lineage/sidecar.ts";
+import { moveStrayLogs } from "../lineage/stray.ts";
 import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
@@ -48,7 +49,6 @@ export function bringTogether(
   refuse(copy, mirrors);
   const proof = prove(primary, copy, mirrors);
 
-  takeOffice(primary);
   copy = accept(primary, copy, proof);
   refuse(copy, mirrors);
 
@@ -56,6 +56,7 @@ export function bringTogether(
   const ahead = mirrors.filter((mirror) => decideFor(copy, mirror).action.do === "roll-forward");
   if (ahead.length > 0) {
     primary.disconnect();
+    recordLog(primary, copy);
     rollForward(driver, primary.sidecar, copy, furthest(ahead).copy as Copy);
     copy = primary.describe();
   }
@@ -67,6 +68,7 @@ export function bringTogether(
     copy = primary.describe();
   }
   prepare(primary, copy, mirrors);
+  takeOffice(primary);
   attach(primary, mirrors, gate);
 }
 
@@ -117,6 +119,7 @@ function membershipOf({ path, sidecar }: Primary, { position, base, state }: Cop
     position: position as Position,
     base,
     primary: path,
+    history: sidecar.history,
   };
 }
 
@@ -133,13 +136,16 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   );
   const databaseId = voucher ? (old as string) : randomUUID();
   const compared = voucher?.copy?.position ?? originPosition(timeline);
-  adopt(equal, { databaseId, timeline, position: compared, base: null, primary: primary.path });
+  const history = voucher ? sidecar.history : [];
+  const membership = { databaseId, timeline, position: compared, base: null, history };
+  adopt(equal, { ...membership, primary: primary.path });
   // The switch to WAL mode writes page 1: then the replicas stand one step behind.
   const position = wasWal || equal.length === 0 ? compared : originPosition(timeline);
   sidecar.update(
     { databaseId, generation: null, folded: null },
     {
       history: [...new Set([compared, position])],
+      forget: !voucher,
       event: ["named", "replication begins at this content"],
     },
   );
@@ -169,17 +175,19 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
       because: `the replica's position is not proven: ${found.because}`,
     });
   }
-  const timeline = state.timeline + 1;
+  const timeline = Math.max(state.timeline, primary.sidecar.state.timeline) + 1;
   const fresh = `${primary.path}-lockstep-new`;
-  mirror.post({ type: "export", to: fresh, timeline });
+  mirror.post({ type: "export", to: fresh });
   mirror.wait("ready");
-  for (const suffix of ["-wal", "-shm", "-journal"]) {
-    fs.rmSync(`${primary.path}${suffix}`, { force: true }); // of a file that is not there
-  }
+  moveStrayLogs(primary.path);
   const folded = { position: { ...position, timeline }, file: stampFingerprint(fresh) };
   primary.sidecar.update(
     { databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
-    { history: [position], event: ["restored", `from ${mirror.path}, timeline ${timeline}`] },
+    {
+      history: [...found.history, ...latestCommits(found), position],
+      forget: true, // the old primary may have been further than this replica
+      event: ["restored", `from ${mirror.path}, timeline ${timeline}`],
+    },
   );
   fs.renameSync(fresh, primary.path);
   syncDirectory(path.dirname(primary.path));
@@ -191,14 +199,15 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
   const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
   const membership = membershipOf(primary, copy);
   const { position } = membership;
+  recordLog(primary, copy);
+  primary.standStill();
+  primary.rewriteLog(copy);
   if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
+    primary.release();
     primary.foldAndStandStill(position, copy.log ? position.frame : 0, copy.log !== null);
-  } else {
-    primary.standStill();
-    primary.rewriteLog(copy);
   }
   try {
-    recordLog(primary, copy);
+    primary.assertSees(copy);
     for (const { mirror, action } of work) prepareOne(mirror, action, membership);
     for (const { mirror, action } of work) {
       if (action.do === "copy" || action.do === "delta") mirror.wait("ready");
@@ -230,22 +239,29 @@ function takeOffice({ sidecar }: Primary): void {
 
 /**
  * After an unclean stop: a log that was begun since the last checkpoint is put on record before
- * anything rests on it, and so are its last commits: a replica that is not here today may have been
+ * anything rests on it or is folded, and so are its last commits: a replica that is not here today may have been
  * cut off at any of them.
  */
-function recordLog({ sidecar }: Primary, { log, base, position }: Copy): void {
+function recordLog({ sidecar }: Primary, copy: Copy): void {
+  const { log, base, position } = copy;
   if (!log || !position) return;
   const { salt1, salt2 } = log.header;
   const known =
     sidecar.state.generation !== null && sameSalts(sidecar.state.generation, log.header);
   const begun = known || !base ? [] : [base];
-  const latest = log.commits.slice(-LAST_COMMITS).map((commit): Position => {
-    const { frame, sum1, sum2 } = commit;
+  const recorded = sidecar.history.slice(-2 * LAST_COMMITS);
+  const latest = [...begun, ...latestCommits(copy)];
+  const history = latest.filter((p) => !recorded.some((q) => samePosition(p, q)));
+  sidecar.update(begun.length > 0 ? { generation: { salt1, salt2, base } } : {}, { history });
+}
+
+/** The positions of the last commits in a copy's log. */
+function latestCommits({ log, position }: Copy): Position[] {
+  if (!log || !position) return [];
+  const { salt1, salt2 } = log.header;
+  return log.commits.slice(-LAST_COMMITS).map(({ frame, sum1, sum2 }) => {
     return { timeline: position.timeline, salt1, salt2, frame, sum1, sum2 };
   });
-  const recorded = sidecar.history.slice(-2 * LAST_COMMITS);
-  const history = [...begun, ...latest].filter((p) => !recorded.some((q) => samePosition(p, q)));
-  sidecar.update(begun.length > 0 ? { generation: { salt1, salt2, base } } : {}, { history });
 }
 
 function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boolean {
@@ -280,5 +296,6 @@ function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void 
     const lowest = Math.min(...positions.map((p) => (sameSalts(p, index) ? p.frame : 0)));
     gate.catchUp(sameSalts(position, index) ? lowest : 0);
   }
-  if (index.frames > 0) primary.hold();
+  primary.recordForeignFold();
+  primary.hold();
 }

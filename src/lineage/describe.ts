@@ -56,6 +56,11 @@ export function walPath(copy: string): string {
   return `${copy}-wal`;
 }
 
+/** How many committed frames the copy's log has. */
+export function logFrames(copy: Copy): number {
+  return copy.log?.commits.at(-1)?.frame ?? 0;
+}
+
 /** The commit that ends at `frame` of the copy's log, if there is one. */
 export function commitAt(copy: Copy, frame: number): Commit | null {
   return copy.log?.commits.find((commit) => commit.frame === frame) ?? null;

@@ -26,8 +26,14 @@ export function readFingerprint(path: string): Fingerprint | null {
   };
 }
 
-/** Marks the file's mtime as ours and returns the fingerprint. */
-export function stampFingerprint(path: string): Fingerprint {
+/**
+ * Marks the file's mtime as ours and returns the fingerprint.
+ * @param recorded what the record says: a file that still has it keeps it, for if the process dies
+ *   before the next record is made, the old one must not have become untrue
+ */
+export function stampFingerprint(path: string, recorded: Fingerprint | null = null): Fingerprint {
+  const present = readFingerprint(path);
+  if (present && recorded && sameFingerprint(present, recorded)) return present;
   const seconds = Date.now() / 1000 - 1 - randomInt(1_000_000) / 1e6;
   try {
     fs.utimesSync(path, seconds, seconds);

@@ -2,6 +2,7 @@
  * Folds a copy's whole log into its file while nobody else uses it, and records what the file then
  * holds. The record is made while the log is still there: a crash in between loses no proof.
  */
+import fs from "node:fs";
 import type { Driver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { checkpoint } from "../targets/file.ts";
@@ -12,14 +13,14 @@ import type { Sidecar, SidecarState } from "./sidecar.ts";
 const WAIT_MS = 5000;
 
 /**
- * @param position what the copy holds, log and file together
+ * @param at what the copy holds, log and file together, and how many frames its log has for that
  * @param change what else becomes true in the same record
  * @throws LockstepError BUSY if a reader or writer does not let go within 5 s
  */
 export function foldAndRecord(
   driver: Driver,
   sidecar: Sidecar,
-  position: Position,
+  at: { readonly position: Position; readonly frames: number },
   change: Partial<SidecarState> = {},
   note: Parameters<Sidecar["update"]>[1] = {},
 ): void {
@@ -32,14 +33,37 @@ export function foldAndRecord(
     if (!sidecar.state.folding) sidecar.update({ folding: true });
     const full = checkpoint(connection, "RESTART");
     if (full.busy || full.log !== full.checkpointed) throw busy(copy);
-    const file = stampFingerprint(copy);
+    // durable: nothing is recorded that was not folded. A log that was put there beneath another
+    // program's open index is invisible to SQLite; -1 stands for no log at all.
+    if (Math.max(0, full.log) !== at.frames) throw busy(copy);
+    const file = stampFingerprint(copy, sidecar.state.folded?.file);
     // durable, in this order: the record while the log stands
-    sidecar.update({ ...change, folding: false, folded: { position, file } }, note);
+    sidecar.update({ ...change, folding: false, folded: { position: at.position, file } }, note);
     const truncated = checkpoint(connection, "TRUNCATE");
     if (truncated.busy) throw busy(copy);
   } finally {
     connection.close();
   }
+}
+
+/**
+ * Removes what is left of an empty log, and makes sure that nobody has the copy open: a log that
+ * appears beneath an open index would not be seen.
+ * @throws LockstepError BUSY
+ */
+export function emptyPlaceForLog(driver: Driver, copy: string): void {
+  const connection = driver.open(copy, { timeout: WAIT_MS });
+  try {
+    connection.all("SELECT count(*) FROM sqlite_schema");
+  } finally {
+    connection.close(); // the last connection removes the log and the index
+  }
+  assertNobodyHasOpen(copy);
+}
+
+/** @throws LockstepError BUSY if a connection is left, which keeps SQLite's log and index */
+export function assertNobodyHasOpen(copy: string): void {
+  if (fs.existsSync(`${copy}-wal`) || fs.existsSync(`${copy}-shm`)) throw busy(copy);
 }
 
 export function busy(copy: string, cause?: unknown): LockstepError {

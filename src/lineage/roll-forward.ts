@@ -8,8 +8,8 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { syncDirectory } from "../targets/file.ts";
-import { type Copy, walPath } from "./describe.ts";
-import { busy, foldAndRecord } from "./fold.ts";
+import { type Copy, logFrames, walPath } from "./describe.ts";
+import { assertNobodyHasOpen, foldAndRecord } from "./fold.ts";
 import { copyLog } from "./log-copy.ts";
 import type { Position } from "./position.ts";
 import type { Sidecar } from "./sidecar.ts";
@@ -18,11 +18,8 @@ import type { Sidecar } from "./sidecar.ts";
 export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, replica: Copy): void {
   const from = primary.position as Position;
   const to = replica.position as Position;
-  foldAndRecord(driver, sidecar, from); // durable: what the primary has goes into its file
-  // The last connection removes both; if one is left, another program has the primary open.
-  if (fs.existsSync(walPath(primary.path)) || fs.existsSync(`${primary.path}-shm`)) {
-    throw busy(primary.path);
-  }
+  // durable: what the primary has goes into its file
+  foldAndRecord(driver, sidecar, { position: from, frames: logFrames(primary) });
   const fresh = `${primary.path}-lockstep-new`;
   fs.rmSync(fresh, { force: true });
   copyLog(walPath(replica.path), fresh, to, fs.statSync(primary.path).mode);
@@ -32,6 +29,7 @@ export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, rep
     { generation: { salt1, salt2, base: replica.base ?? from } },
     { history: [from], event: ["rolled forward", `to frame ${to.frame} of ${replica.path}`] },
   );
+  assertNobodyHasOpen(primary.path);
   // durable, in this order: rolled forward: named, then synced
   fs.renameSync(fresh, walPath(primary.path));
   syncDirectory(path.dirname(primary.path)); // durable: the name of the log rolled forward

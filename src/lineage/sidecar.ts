@@ -60,6 +60,15 @@ export interface Owner {
   readonly since: string;
 }
 
+/** What an update adds to the record besides the changed fields. */
+export interface Note {
+  /** Positions the content has passed through, oldest first. */
+  readonly history?: readonly Position[];
+  /** Drops the history so far: this content has another past. */
+  readonly forget?: boolean;
+  readonly event?: [string, string];
+}
+
 export interface SidecarEvent {
   readonly at: string;
   readonly what: string;
@@ -100,7 +109,7 @@ export class Sidecar {
     let connection: Connection | null = null;
     try {
       connection = driver.open(path, { timeout: 0 });
-      connection.exec("PRAGMA locking_mode=EXCLUSIVE");
+      connection.exec("PRAGMA locking_mode=EXCLUSIVE"); // durable: the lock is kept
       connection.exec("BEGIN EXCLUSIVE"); // the lock of promise P6; never given back until close
       connection.exec(SCHEMA);
       const sidecar = new Sidecar(copy, connection, role);
@@ -128,7 +137,7 @@ export class Sidecar {
   /** Changes fields, appends to the history and the log of events, all in one durable transaction. */
   update(
     change: Partial<Omit<SidecarState, "format" | "copyId">>,
-    { history = [], event }: { history?: readonly Position[]; event?: [string, string] } = {},
+    { history = [], forget = false, event }: Note = {},
   ): void {
     const connection = this.#connection;
     const before = this.#state;
@@ -136,6 +145,7 @@ export class Sidecar {
     try {
       this.#state = { ...before, ...change };
       this.#putState();
+      if (forget) connection.exec("DELETE FROM history");
       for (const p of history) {
         connection.all(
           "INSERT INTO history(timeline,salt1,salt2,frame,sum1,sum2,at) VALUES(?,?,?,?,?,?,?)",
@@ -154,7 +164,7 @@ export class Sidecar {
       rollBack(connection);
       throw error;
     }
-    this.#history.push(...history);
+    this.#history = forget ? [...history] : [...this.#history, ...history];
   }
 
   /** Releases the lock. A sidecar of a copy that never came to be is removed. */

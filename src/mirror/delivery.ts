@@ -38,15 +38,23 @@ export class Delivery {
   /** The generation in the replica's log; null while it has none. */
   #header: WalHeader | null;
   #position: Position;
+  readonly #wanted: () => boolean;
   #unsyncedBytes = 0;
   /** Is all folded, and does the wal-index say so, so that no new reader needs the log? */
   #restartable = false;
 
-  constructor(target: Target, sidecar: Sidecar, header: WalHeader | null, position: Position) {
+  /** @param wanted false once the committing thread has given up waiting */
+  constructor(
+    target: Target,
+    sidecar: Sidecar,
+    at: { readonly header: WalHeader | null; readonly position: Position },
+    wanted: () => boolean,
+  ) {
     this.#target = target;
     this.#sidecar = sidecar;
-    this.#header = header;
-    this.#position = position;
+    this.#header = at.header;
+    this.#position = at.position;
+    this.#wanted = wanted;
   }
 
   /** What the replica holds; durable after `sync`. */
@@ -76,11 +84,13 @@ export class Delivery {
       // durable: nothing into a log that is not ours
       this.#target.check({ ...header, frames: have });
       if (first === 1) {
-        this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE + count * size, 0);
+        // The header goes first, alone and synced. A power cut while frames are written may leave
+        // any of their blocks as they were; under the old header, older frames would be valid again.
+        this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE, 0);
+        this.#target.sync(); // durable: a new header before its frames
         this.#target.publish(); // the index still speaks of the generation before
-      } else {
-        this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
       }
+      this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
       this.#unsyncedBytes += count * size;
       this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
       if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) this.sync();
@@ -108,7 +118,8 @@ export class Delivery {
     // durable: the replica is folded
     if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
     this.#restartable = true;
-    const file = stampFingerprint(this.#sidecar.copy);
+    const { copy, state } = this.#sidecar;
+    const file = stampFingerprint(copy, state.folded?.file);
     // durable: what the file holds, replica
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
     return true;
@@ -121,7 +132,10 @@ export class Delivery {
     if (!header || !sameSalts(header, record)) throw broken("the log's header is not valid");
     this.sync();
     // durable: no new generation over an unfolded one
-    while (!this.fold()) pause(READER_WAIT_MS); // the committing thread keeps the deadline
+    while (!this.fold()) {
+      if (!this.#wanted()) throw nobodyWaits(this.#sidecar.copy);
+      pause(READER_WAIT_MS); // the committing thread keeps the deadline
+    }
     const base = this.#position;
     // durable: the replica's generation is on record
     this.#sidecar.update(
@@ -142,6 +156,15 @@ export class Delivery {
 
 function pick({ sum1, sum2 }: { sum1: number; sum2: number }): { sum1: number; sum2: number } {
   return { sum1, sum2 };
+}
+
+function nobodyWaits(copy: string): LockstepError {
+  return new LockstepError(codes.REPLICA_TIMEOUT, {
+    copy,
+    what: "A reader of the replica kept its log from restarting until nobody waited any more",
+    state: "The replica holds all that was acknowledged",
+    next: "Close that reader, then reopen",
+  });
 }
 
 function broken(why: string): LockstepError {

@@ -11,10 +11,11 @@ import type { Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
-import { foldAndRecord } from "../lineage/fold.ts";
+import { assertNobodyHasOpen, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { copyLog } from "../lineage/log-copy.ts";
-import type { Position } from "../lineage/position.ts";
+import { formatPosition, type Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
+import { moveStrayLogs } from "../lineage/stray.ts";
 import { syncDirectory } from "../targets/file.ts";
 
 /** Beside a replica, while it is being made. */
@@ -29,15 +30,13 @@ export async function makeCopy(
   const copy = sidecar.copy;
   const fresh = temporary(copy);
   fs.rmSync(fresh, { force: true });
-  // A log without its file belongs to nothing, but SQLite would replay it over the new file.
-  setAside(copy, ["-wal", "-journal"]); // durable: no foreign log beside the copy
-  fs.rmSync(`${copy}-shm`, { force: true });
+  moveStrayLogs(copy); // durable: no foreign log beside the copy
   await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
   const file = stampFingerprint(fresh);
   // durable, in this order: a copy: recorded, then named
   sidecar.update(
     { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },
-    { event: ["copied", `from ${membership.primary}`], history: [membership.position] },
+    { event: ["copied", `from ${membership.primary}`], history: past(sidecar, membership) },
   );
   fs.renameSync(fresh, copy); // durable, in this order: a copy: named, then synced
   syncDirectory(path.dirname(copy)); // durable: the name of the copy
@@ -58,13 +57,18 @@ export function comparePages(
 }
 
 /** Takes a file that was just proven equal as the replica. */
-export function adopt(driver: Driver, sidecar: Sidecar, membership: Membership): void {
+export function adopt(
+  driver: Driver,
+  sidecar: Sidecar,
+  frames: number,
+  membership: Membership,
+): void {
   foldAndRecord(
     driver,
     sidecar,
-    membership.position,
+    { position: membership.position, frames },
     { ...belongTo(membership), generation: null },
-    { event: ["adopted", "all pages were equal"], history: [membership.position] },
+    { event: ["adopted", "all pages were equal"], history: past(sidecar, membership) },
   );
 }
 
@@ -72,7 +76,7 @@ export function adopt(driver: Driver, sidecar: Sidecar, membership: Membership):
 export async function resynchronise(
   driver: Driver,
   sidecar: Sidecar,
-  from: Position,
+  from: { readonly position: Position; readonly frames: number },
   membership: Membership,
   watch: Watch,
 ): Promise<void> {
@@ -86,27 +90,32 @@ export async function resynchronise(
   // durable: a re-synchronisation is on record
   sidecar.update({ resync: { ...salts, to: membership.position } });
   if (differing > 0) {
+    assertNobodyHasOpen(copy);
     fs.renameSync(log, walPath(copy));
     syncDirectory(path.dirname(copy)); // durable: the name of the delta
   }
   foldAndRecord(
     driver,
     sidecar,
-    membership.position,
+    { position: membership.position, frames: differing },
     // Until its log is gone, what it leads to stays on record.
     { ...belongTo(membership), generation: null, resync: sidecar.state.resync },
-    { event: ["re-synchronised", `${differing} pages written`], history: [membership.position] },
+    {
+      event: ["re-synchronised", `${differing} pages written`],
+      history: past(sidecar, membership),
+    },
   );
   sidecar.update({ resync: null });
 }
 
 /** Puts the primary's log beside a replica that has none, whole, in one rename. */
-export function installLog(sidecar: Sidecar, membership: Membership): void {
+export function installLog(driver: Driver, sidecar: Sidecar, membership: Membership): void {
   const { copy } = sidecar;
   const { position, base } = membership;
   const log = temporary(copy);
   fs.rmSync(log, { force: true });
   copyLog(walPath(membership.primary), log, position, fs.statSync(copy).mode);
+  emptyPlaceForLog(driver, copy);
   const { salt1, salt2 } = position;
   // durable, in this order: an installed log: recorded, then named
   sidecar.update({ generation: { salt1, salt2, base } }, { history: base ? [base] : [] });
@@ -114,15 +123,15 @@ export function installLog(sidecar: Sidecar, membership: Membership): void {
   syncDirectory(path.dirname(copy)); // durable: the name of the installed log
 }
 
-/** The other way round: the replica's content to a new file, and the replica on a new timeline. */
+/** The other way round: the replica's content to a new file, durable but for its name. */
 export async function exportCopy(
   driver: Driver,
   sidecar: Sidecar,
-  position: Position,
-  { to, timeline }: { to: string; timeline: number },
+  at: { readonly position: Position; readonly frames: number },
+  to: string,
   watch: Watch,
 ): Promise<void> {
-  foldAndRecord(driver, sidecar, position);
+  foldAndRecord(driver, sidecar, at);
   fs.rmSync(to, { force: true });
   try {
     await runBulk({ task: "copy", from: sidecar.copy, to }, to, watch);
@@ -130,31 +139,16 @@ export async function exportCopy(
     (error as { file?: string }).file ??= to; // what could not be written is not the replica
     throw error;
   }
-  sidecar.update(
-    {
-      timeline,
-      folded: { ...(sidecar.state.folded as Folded), position: { ...position, timeline } },
-    },
-    { event: ["promoted", `restored to ${to}, timeline ${timeline}`] },
-  );
-}
-
-/** Renames what stands beside `copy` under these suffixes to a dated name; returns the new names. */
-export function setAside(copy: string, suffixes: readonly string[]): string[] {
-  const date = new Date().toISOString().replace(/[:.]/g, "-");
-  const renamed: string[] = [];
-  for (const suffix of suffixes) {
-    if (!fs.existsSync(`${copy}${suffix}`)) continue;
-    const aside = `${copy}.set-aside-${date}${suffix}`;
-    fs.renameSync(`${copy}${suffix}`, aside);
-    renamed.push(aside);
-  }
-  return renamed;
 }
 
 // --- internal ---
 
-type Folded = NonNullable<Sidecar["state"]["folded"]>;
+/** Of the primary's past and its present, what the replica's record lacks. */
+function past({ history }: Sidecar, membership: Membership): Position[] {
+  const known = new Set(history.map(formatPosition));
+  const all = [...membership.history, membership.position];
+  return all.filter((position) => !known.has(formatPosition(position)));
+}
 
 function belongTo({ databaseId, timeline }: Membership): {
   databaseId: string;

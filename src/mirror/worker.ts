@@ -17,8 +17,9 @@ import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
-import { type Copy, describeCopy } from "../lineage/describe.ts";
+import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
+import type { Position } from "../lineage/position.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
 import { FileTarget, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
@@ -91,9 +92,10 @@ class Worker {
     const sidecar = this.#held();
     const { resync } = sidecar.state;
     if (!resync) return;
-    const { log } = this.#describe();
-    if (log && sameSalts(log.header, resync)) {
-      foldAndRecord(this.#driver, sidecar, resync.to, { generation: null });
+    const copy = this.#describe();
+    if (copy.log && sameSalts(copy.log.header, resync)) {
+      const at = { position: resync.to, frames: logFrames(copy) };
+      foldAndRecord(this.#driver, sidecar, at, { generation: null });
     }
     sidecar.update({ resync: null });
   }
@@ -102,7 +104,7 @@ class Worker {
     if (this.#failed && command.type !== "close") return;
     const watch: Watch = {
       onProgress: (progress) => this.#post({ type: "progress", progress }),
-      wanted: () => !this.#slots.givenUp(this.#data.replica),
+      wanted: () => this.#wanted(),
     };
     switch (command.type) {
       case "describe":
@@ -119,22 +121,19 @@ class Worker {
         this.#held().update(TRUST_LOG);
         return this.#post({ type: "described", copy: this.#describe() });
       case "adopt":
-        adopt(this.#driver, this.#held(), command.membership);
+        adopt(this.#driver, this.#held(), logFrames(this.#describe()), command.membership);
         return this.#post({ type: "ready" });
       case "delta": {
-        const { position } = this.#describe();
-        invariant(position !== null, "only a proven replica is re-synchronised");
-        await resynchronise(this.#driver, this.#held(), position, command.membership, watch);
+        const at = this.#proven("only a proven replica is re-synchronised");
+        await resynchronise(this.#driver, this.#held(), at, command.membership, watch);
         return this.#post({ type: "ready" });
       }
       case "install-log":
-        installLog(this.#held(), command.membership);
+        installLog(this.#driver, this.#held(), command.membership);
         return this.#post({ type: "ready" });
       case "export": {
-        const { position } = this.#describe();
-        invariant(position !== null, "only a proven replica is restored from");
-        const { to, timeline } = command;
-        await exportCopy(this.#driver, this.#held(), position, { to, timeline }, watch);
+        const at = this.#proven("only a proven replica is restored from");
+        await exportCopy(this.#driver, this.#held(), at, command.to, watch);
         return this.#post({ type: "ready" });
       }
       case "attach":
@@ -157,7 +156,8 @@ class Worker {
     // durable: the log is written anew, replica
     if (log) rewriteLog(copy.path, frameOffset(position.frame + 1, log.header.pageSize));
     this.#target = new FileTarget(this.#driver, this.#data.path);
-    this.#delivery = new Delivery(this.#target, this.#held(), log?.header ?? null, position);
+    const at = { header: log?.header ?? null, position };
+    this.#delivery = new Delivery(this.#target, this.#held(), at, () => this.#wanted());
     this.#target.publish();
     this.#post({ type: "attached", position });
     this.#slots.setState(this.#data.replica, states.ATTACHED);
@@ -192,7 +192,7 @@ class Worker {
     await this.#guarded(() => {
       if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event, fold);
     });
-    await this.#guarded(() => this.#target?.close());
+    await this.#guarded(() => this.#target?.close(false));
     await this.#guarded(() => this.#sidecar?.close());
     this.#post({ type: "closed" });
     this.#slots.setState(this.#data.replica, states.CLOSED);
@@ -204,14 +204,19 @@ class Worker {
     delivery.sync();
     const folded = fold && delivery.fold();
     this.#held().update({}, { event: [event, ""], history: [delivery.position] });
-    if (!folded) return; // the log stays, and proves the position as well
-    // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
-    // still says that all is folded: from a new index SQLite would write the whole log once more.
-    const last = this.#driver.open(this.#data.path, { timeout: 1000 });
-    last.all("SELECT count(*) FROM sqlite_schema");
-    this.#target?.close();
+    const target = this.#target;
     this.#target = null;
-    last.close();
+    target?.close(folded); // if not folded the log stays, and proves the position as well
+  }
+
+  #wanted(): boolean {
+    return !this.#slots.givenUp(this.#data.replica);
+  }
+
+  #proven(why: string): { position: Position; frames: number } {
+    const copy = this.#describe();
+    invariant(copy.position !== null, why, { because: copy.because });
+    return { position: copy.position, frames: logFrames(copy) };
   }
 
   #describe(): Copy {

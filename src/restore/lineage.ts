@@ -6,7 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { describeCopy } from "../lineage/describe.ts";
+import { describeCopy, logFrames } from "../lineage/describe.ts";
 import { stampFingerprint } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
@@ -49,6 +49,8 @@ export interface Plan {
   readonly position: Position;
   /** Is it the replica's proven position, or one made anew for this content? */
   readonly proven: boolean;
+  /** Committed frames in the replica's log. */
+  readonly frames: number;
   readonly history: readonly Position[];
 }
 
@@ -56,11 +58,18 @@ export interface Plan {
 export function planFor(replica: string, source: Source, old: Sidecar | null): Plan | null {
   const databaseId = source?.state.databaseId;
   if (!source || !databaseId) return null;
-  const found = describeCopy(replica, source).position;
+  const copy = describeCopy(replica, source);
+  const found = copy.position;
   const replaced = old?.state.databaseId === databaseId ? old.state.timeline : 0;
   const timeline = Math.max(source.state.timeline, replaced) + 1;
   const position = { ...(found ?? originPosition(timeline)), timeline };
-  return { databaseId, position, proven: found !== null, history: source.history };
+  return {
+    databaseId,
+    position,
+    proven: found !== null,
+    frames: logFrames(copy),
+    history: source.history,
+  };
 }
 
 /** Writes the record of the destination, for the file that is still called `staged`; holds it. */
@@ -95,7 +104,10 @@ export function promote(driver: Driver, source: Source, dest: string, plan: Plan
   if (!proven) {
     const change: Partial<SidecarState> = { timeline, generation: null, resync: null };
     try {
-      foldAndRecord(driver, source, position, change, { history: [position], event });
+      foldAndRecord(driver, source, { position, frames: plan.frames }, change, {
+        history: [position],
+        event,
+      });
       return true;
     } catch (error) {
       // A reader is in the way. Then the next start compares the pages, and finds them equal.

@@ -38,15 +38,18 @@ export class FileTarget implements Target {
     this.#index = new SharedIndex(this.#shm);
     this.#logInode = fs.fstatSync(this.#log).ino;
     this.#fileInode = fs.statSync(file).ino;
-    syncDirectory(path.dirname(file));
+    syncDirectory(path.dirname(file)); // durable: the log's name, replica
   }
 
   check(expected: LogState): void {
     const log = fs.statSync(`${this.#path}-wal`, { throwIfNoEntry: false });
+    // durable: the log has its name
     if (log?.ino !== this.#logInode) throw gone(this.#path, "Its log was removed or replaced");
     const file = fs.statSync(this.#path, { throwIfNoEntry: false });
+    // durable: the file has its name
     if (file?.ino !== this.#fileInode) throw gone(this.#path, "Its file was removed or replaced");
     if (expected.frames === 0) return;
+    // durable: the log is whole
     if (log.size < frameOffset(expected.frames + 1, expected.pageSize)) {
       throw changed(this.#path, "Another program folded the replica and cut its log short");
     }
@@ -54,6 +57,7 @@ export class FileTarget implements Target {
     const index = this.#index;
     if (!index.read() || index.frames === 0) return;
     if (sameSalts(index, expected) && index.frames <= expected.frames) return;
+    // durable: no foreign frames
     throw changed(this.#path, "Another program wrote a transaction into the replica");
   }
 
@@ -62,7 +66,7 @@ export class FileTarget implements Target {
   }
 
   sync(): void {
-    fs.fdatasyncSync(this.#log);
+    fs.fdatasyncSync(this.#log); // durable: the replica's log
   }
 
   publish(): void {
@@ -70,7 +74,7 @@ export class FileTarget implements Target {
   }
 
   fold(expected: LogState): boolean {
-    this.check(expected);
+    this.check(expected); // durable: a fold of our own log only
     const { frames } = expected;
     const connection = this.#driver.open(this.#path, { timeout: 0 });
     try {
@@ -92,10 +96,18 @@ export class FileTarget implements Target {
     }
   }
 
-  close(): void {
-    this.#guard.close();
-    fs.closeSync(this.#log);
-    closeShared(this.#shm);
+  close(rest: boolean): void {
+    // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
+    // still says that all is folded: from a new index SQLite would write the whole log once more.
+    const last = rest ? this.#driver.open(this.#path, { timeout: 1000 }) : null;
+    try {
+      last?.all("SELECT count(*) FROM sqlite_schema");
+    } finally {
+      this.#guard.close();
+      last?.close();
+      fs.closeSync(this.#log);
+      closeShared(this.#shm);
+    }
   }
 }
 
@@ -150,10 +162,10 @@ export function rewriteLog(file: string, length: number): void {
     for (let at = 0; at < length; ) {
       const n = readFully(fd, chunk, 0, Math.min(chunk.length, length - at), at);
       if (n === 0) throw gone(file, "Its log became shorter while it was read");
-      writeFully(fd, chunk, 0, n, at);
+      writeFully(fd, chunk, 0, n, at); // durable: what a failed sync left is made dirty
       at += n;
     }
-    fs.fdatasyncSync(fd);
+    fs.fdatasyncSync(fd); // durable: and synced
   } finally {
     fs.closeSync(fd);
   }
@@ -163,7 +175,7 @@ export function rewriteLog(file: string, length: number): void {
 export function syncDirectory(directory: string): void {
   const fd = fs.openSync(directory, "r");
   try {
-    fs.fsyncSync(fd);
+    fs.fsyncSync(fd); // durable: names
   } finally {
     fs.closeSync(fd);
   }

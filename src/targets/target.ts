@@ -35,6 +35,8 @@ export interface Target {
    */
   fold(expected: LogState): boolean;
 
-  /** Lets go of everything; changes nothing. */
-  close(): void;
+  /**
+   * Lets go of everything. With `rest` a folded log is removed; else nothing is changed.
+   */
+  close(rest: boolean): void;
 }

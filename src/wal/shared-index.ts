@@ -18,6 +18,7 @@ import fs from "node:fs";
 import { checksum, type Salts, type Sums, ZERO_SUMS } from "./format.ts";
 
 const COPIES_SIZE = 96;
+const READ_SIZE = 100;
 const COPY_SIZE = 48;
 const MACHINE_BIG_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 0;
 
@@ -29,10 +30,12 @@ export class SharedIndex implements Salts, Sums {
   sum2 = 0;
   /** Committed frames in the log. */
   frames = 0;
+  /** How many of them are in the file, durably. */
+  backfilled = 0;
   pageSize = 0;
 
   readonly #fd: number;
-  readonly #bytes = new Uint8Array(COPIES_SIZE);
+  readonly #bytes = new Uint8Array(READ_SIZE);
   readonly #words = new Uint32Array(this.#bytes.buffer);
   readonly #view = new DataView(this.#bytes.buffer);
   #lastChange = -1;
@@ -44,7 +47,7 @@ export class SharedIndex implements Salts, Sums {
 
   /** Reads the header. False if it is not valid just now; then the fields keep their values. */
   read(): boolean {
-    if (fs.readSync(this.#fd, this.#bytes, 0, COPIES_SIZE, 0) < COPIES_SIZE) return false;
+    if (fs.readSync(this.#fd, this.#bytes, 0, READ_SIZE, 0) < READ_SIZE) return false;
     const words = this.#words;
     for (let i = 0; i < COPY_SIZE / 4; i++) {
       if (words[i] !== words[i + COPY_SIZE / 4]) return false;
@@ -55,6 +58,7 @@ export class SharedIndex implements Salts, Sums {
     const size = this.#view.getUint16(14, !MACHINE_BIG_ENDIAN);
     this.pageSize = (size & 0xfe00) + ((size & 1) << 16);
     this.frames = words[4] as number;
+    this.backfilled = words[24] as number;
     this.sum1 = words[6] as number;
     this.sum2 = words[7] as number;
     this.salt1 = this.#view.getUint32(32);
