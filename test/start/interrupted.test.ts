@@ -38,7 +38,7 @@ test("whenever it is cut off, the replica is found behind or in step", async (t)
   scene.life((db) => db.put(3));
   for (let i = 0; i < 2; i++) scene.life((db) => db.put(3, 5000), { replicas: [1] });
   const two = scene.replicas[1] as string;
-  const { state } = scene.sidecar(scene.primary);
+  const { state, history } = scene.sidecar(scene.primary);
 
   const images = new Map<string, Scene>();
   const driver = telling((sql) => {
@@ -53,6 +53,7 @@ test("whenever it is cut off, the replica is found behind or in step", async (t)
     position: state.folded?.position as Position,
     base: null,
     primary: scene.primary,
+    history,
   };
   const copy = describeCopy(two, sidecar);
   const from = { position: copy.position as Position, frames: logFrames(copy) };

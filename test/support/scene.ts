@@ -62,6 +62,13 @@ export class Scene {
     return scene;
   }
 
+  /** The same copies in exchanged roles: the first replica is the primary. */
+  static swapped(t: TestContext, scene: Scene): Scene {
+    const swapped = new Scene(t, scene.root, scene, scene.#open);
+    const [first, ...others] = scene.replicas as [string, ...string[]];
+    return Object.assign(swapped, { primary: first, replicas: [scene.primary, ...others] });
+  }
+
   /** The first replica. */
   get replica(): string {
     return this.replicas[0] as string;
