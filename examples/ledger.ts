@@ -2,8 +2,8 @@
  * `npm start`: the promise of this package, tried on your own machine.
  *
  * Without arguments a ledger under load loses its process (SIGKILL) and then its disk (rm -rf), is
- * restored from the replica, and every transfer that was acknowledged is looked up. With two paths a
- * database of yours gets its first live copy.
+ * restored from the replica, and every transfer that was acknowledged is looked up. With two paths
+ * a database of yours gets its first live copy.
  */
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";

@@ -1,6 +1,6 @@
 /**
  * The checks on what a killed process left behind, in a fresh process: (a) in place, the others on
- * copies of their own. Prints what it found as JSON; whether that is right is for the caller to say.
+ * copies of their own. Prints as JSON what it found; whether that is right is for judge.ts to say.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** What a database holds, as far as SQL can tell: how far it has come, and a digest of every row. */
+/** What a database holds, as far as SQL can tell: how far it has come, a digest of every row. */
 import { createHash } from "node:crypto";
 import type { Connection } from "./perform.ts";
 

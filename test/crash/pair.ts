@@ -1,14 +1,14 @@
 /**
- * Goal: a process may be killed at any instant; every acknowledged transaction is in every copy, each
- * copy is a sound database at a transaction boundary, and reopening makes the copies equal.
- * Method: one pair of copies, several lives. Each ends by SIGKILL, and each check starts from what it
- * left behind:
+ * Goal: a process may be killed at any instant; every acknowledged transaction is in every copy,
+ * each copy is a sound database at a transaction boundary, and reopening makes the copies equal.
+ * Method: one pair of copies, several lives. Each ends by SIGKILL, and each check starts from what
+ * that left behind:
  *   (a) both are reopened with Lockstep,
  *   (b) a copy of the replica is opened alone, first by the `sqlite3` command,
  *   (c) a copy of the primary is opened alone,
  *   (d) the primary is taken for lost, and restored from a copy of the replica.
- * A plain database that repeats the same transactions says what each must hold. The next life starts
- * from what the kill left, or now and then from the copies that (a) has closed.
+ * A plain database that repeats the same transactions says what each must hold. The next life
+ * starts from what the kill left, or now and then from the copies that (a) has closed.
  */
 import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

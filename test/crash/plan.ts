@@ -18,7 +18,7 @@ export type Shape =
   | "statements"
   /** One `exec` with everything between BEGIN and COMMIT, perhaps several transactions. */
   | "exec"
-  /** `exec("BEGIN; …; COMMIT; BEGIN; …")`: commits and ends inside a transaction that is dropped. */
+  /** `exec("BEGIN; …; COMMIT; BEGIN; …")`: commits, ends inside a transaction that is dropped. */
   | "exec-and-begin"
   /** better-sqlite3's `transaction()`. */
   | "wrapped"

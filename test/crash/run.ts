@@ -33,10 +33,11 @@ await Promise.all(
 );
 
 const sum = (of: (report: RunReport) => number) => reports.reduce((total, r) => total + of(r), 0);
+const seconds = ((performance.now() - started) / 1000).toFixed(0);
 const failed = reports.filter((report) => report.problems.length > 0);
 console.log(
   `${runs} runs, ${sum((r) => r.kills)} kills, ${sum((r) => r.acknowledged)} transactions ` +
-    `acknowledged, ${failed.length} runs failed, ${((performance.now() - started) / 1000).toFixed(0)} s`,
+    `acknowledged, ${failed.length} runs failed, ${seconds} s`,
 );
 for (const report of failed) console.log(line(report));
 process.exitCode = failed.length > 0 ? 1 : 0;

@@ -1,4 +1,4 @@
-/** compare.ts LIST: compares the pairs of copies in a list, and writes the verdicts in its place. */
+/** compare.ts LIST: compares the pairs of copies in a list, writes the verdicts in its place. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { verify } from "../../src/verify.ts";
 

@@ -8,8 +8,8 @@
  *   --keep         leave everything in the temporary directory
  *   --verbose      whole errors
  *
- * Printed is each test that passes with the original and fails with ours, and why that is as it must
- * be. A test that fails without such a reason, or copies that differ at the end, fail the run.
+ * Printed is each test that passes with the original and fails with ours, and why that is as it
+ * must be. A test that fails without such a reason, or copies that differ at the end, fail the run.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -79,9 +79,8 @@ function compare(name: string, run: (how: Surroundings | null) => Outcome[]): nu
     const reason = reasonFor(test.name, error);
     if (reason === null) unexplained++;
     console.log(`\n  ${reason === null ? "FAILS" : "differs"}: ${test.name}`);
-    console.log(
-      `    ${values.verbose || reason === null ? error.replaceAll("\n", "\n    ") : headline(error)}`,
-    );
+    const whole = values.verbose || reason === null;
+    console.log(`    ${whole ? error.replaceAll("\n", "\n    ") : headline(error)}`);
     if (reason !== null) console.log(`    reason: ${reason}`);
   }
 
