@@ -1,6 +1,6 @@
 /**
  * What the first copy costs, against `cp` and `sync` of the same file; and what a later start
- * costs, when the copies are in step. The two take turns; both read a file that is in the page cache.
+ * costs, when the copies are in step. They take turns; both read a file that is in the page cache.
  *
  * Usage: npm run bench:first-copy -- DATABASE... [--rounds 5] [--directory DIR] [--json FILE]
  */

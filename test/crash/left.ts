@@ -1,9 +1,9 @@
 /**
  * What a killed process left behind, kept so that each check starts from the same state.
  *
- * A copy of a database file has another inode, and to Lockstep it is another file, as it should
- * be. So the check that reopens with Lockstep happens in place, and afterwards every file gets back its
- * contents and times, and keeps its inode.
+ * A copy of a database file has another inode, and so to Lockstep it is another file, as it should
+ * be. So the check that reopens with Lockstep happens in place, and afterwards every file gets back
+ * its contents and times, and keeps its inode.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
