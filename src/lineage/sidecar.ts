@@ -15,6 +15,7 @@ import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
+import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { threadId } from "node:worker_threads";
 import { type Connection, type Driver, isBusy, loadDriver } from "../driver.ts";
@@ -193,11 +194,9 @@ export class Sidecar {
 /** What the sidecar of `copy` says, without a lock; null if there is none. */
 export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | null {
   if (!fs.existsSync(sidecarPath(copy))) return null;
-  // `immutable` keeps SQLite from asking for the lock that the copy's user holds.
-  const uri = `${pathToFileURL(sidecarPath(copy)).href}?immutable=1`;
   let connection: Connection | null = null;
   try {
-    connection = driver.open(uri, { readOnly: true });
+    connection = openUnlocked(driver, sidecarPath(copy));
     const state = readState(connection);
     if (!state) return null; // made, but its first transaction was not committed
     return {
@@ -217,6 +216,23 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
 }
 
 // --- internal ---
+
+/** Opens a record past the lock that the copy's user holds. */
+function openUnlocked(driver: Driver, file: string): Connection {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major > 22 || minor >= 15) {
+    return driver.open(`${pathToFileURL(file).href}?immutable=1`, { readOnly: true });
+  }
+  // Its node:sqlite takes no URI: a copy is read, which is a moment old as well.
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-record-"));
+  try {
+    const copy = path.join(directory, "record");
+    fs.copyFileSync(file, copy);
+    return driver.open(copy, { readOnly: true });
+  } finally {
+    fs.rmSync(directory, { recursive: true }); // the connection keeps its descriptor
+  }
+}
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
