@@ -83,23 +83,3 @@ for (const driver of DRIVERS) {
     }
   });
 }
-
-describe("a reader in the way", { skip }, () => {
-  test("postpones the checkpoint, and nothing fails", async (t) => {
-    const pair = new Pair(t, "node:sqlite", SMALL);
-    await pair.begin();
-    for (const copy of [pair.primary, pair.replica]) {
-      const { DatabaseSync } = await import("node:sqlite");
-      const reader = new DatabaseSync(copy);
-      reader.exec("BEGIN");
-      reader.prepare("SELECT count(*) FROM t").get();
-      for (let i = 0; i < 5; i++) ok(await pair.insert(30_000));
-      pair.holdsAcknowledged(pair.replica);
-      reader.exec("COMMIT");
-      reader.close();
-      for (let i = 0; i < 5; i++) ok(await pair.insert(30_000));
-    }
-    ok(await pair.close());
-    await pair.atRest();
-  });
-});

@@ -4,10 +4,7 @@
  * locked until the disk answers; nothing that the late thread does then can harm.
  */
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Reply } from "./child.ts";
 import { failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
 import { type Rule, skip } from "./shim.ts";
@@ -90,40 +87,4 @@ describe("a disk that hangs", { skip, concurrency: 2 }, () => {
       await pair.recovers(TIMEOUT);
     });
   }
-
-  test("in a first copy, and the primary goes on without it: no torn copy is taken", async (t) => {
-    const pair = new Pair(t, "node:sqlite", TIMEOUT);
-    fill(pair.primary);
-    void pair.subject;
-    pair.faults.set(hang("write", "replica/app.db-lockstep-new", 2));
-    failed(await pair.open(), "REPLICA_TIMEOUT");
-    change(pair.primary);
-    pair.faults.set(); // the late thread goes on with its copy
-    await sleep(1000);
-    if (fs.existsSync(pair.replica)) {
-      const copy = new DatabaseSync(pair.replica);
-      assert.deepEqual(
-        copy.prepare("SELECT DISTINCT data FROM big").all().length,
-        1,
-        "the copy is of one moment",
-      );
-      copy.close();
-    }
-    await pair.recovers(TIMEOUT);
-  });
 });
-
-/** Some 12 MB, all rows equal. */
-function fill(file: string): void {
-  const db = new DatabaseSync(file);
-  db.exec("PRAGMA journal_mode=WAL; CREATE TABLE big (n INTEGER PRIMARY KEY, data INT, pad BLOB)");
-  db.exec(`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 3000)
-           INSERT INTO big SELECT n, 1, zeroblob(4000) FROM c`);
-  db.close();
-}
-
-function change(file: string): void {
-  const db = new DatabaseSync(file);
-  db.exec("UPDATE big SET data = data + 1; PRAGMA wal_checkpoint(TRUNCATE)");
-  db.close();
-}

@@ -8,10 +8,11 @@ import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
 import type { Reply } from "./child.ts";
-import { type Call, Faults } from "./shim.ts";
+import { type Call, Faults, type Rule } from "./shim.ts";
 import { Subject } from "./subject.ts";
 
 export const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -152,6 +153,29 @@ export class Pair {
     const same = fs.readFileSync(this.primary).equals(fs.readFileSync(this.replica));
     assert.ok(same, "the closed copies are equal byte for byte");
     this.holdsAcknowledged(this.primary);
+  }
+
+  /** What the record beside a copy says, as whoever opens it next will read it. */
+  recordOf(copy: string): SidecarState {
+    const place = fs.mkdtempSync(join(this.#scratch, "record-"));
+    const file = join(place, "record");
+    for (const suffix of ["", "-journal"]) {
+      const path = `${copy}-lockstep${suffix}`;
+      if (fs.existsSync(path)) fs.copyFileSync(path, file + suffix);
+    }
+    const db = new DatabaseSync(file);
+    const rows = db.prepare("SELECT key, value FROM state").all();
+    db.close();
+    return Object.fromEntries(rows.map((row) => [row["key"], JSON.parse(String(row["value"]))]));
+  }
+
+  /** Sets the rules, which end in a kill, and lives until then. */
+  async dies(rule: Rule, live: () => Promise<unknown>): Promise<void> {
+    this.faults.set({ ...rule, does: "killgroup" });
+    await live();
+    assert.equal(await this.subject.ask({ do: "turn", milliseconds: 0 }), null, "it was killed");
+    await this.restart();
+    this.faults.set();
   }
 
   /** What the processes did to files since the record was last cleared. */

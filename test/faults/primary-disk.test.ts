@@ -78,6 +78,17 @@ for (const driver of DRIVERS) {
       await pair.recovers();
     });
 
+    test("its log is read wrong: PRIMARY_IO, and nothing of it reaches the replica", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const before = fs.readFileSync(`${pair.replica}-wal`);
+      pair.faults.set({ on: "read", path: LOG, times: 1, does: "flip" });
+      failed(await pair.insert(), "PRIMARY_IO");
+      assert.ok(fs.readFileSync(`${pair.replica}-wal`).equals(before));
+      ok(await pair.close());
+      await pair.recovers();
+    });
+
     test("its log is unreadable in the middle of a large transaction: PRIMARY_IO", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();

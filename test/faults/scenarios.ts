@@ -31,6 +31,19 @@ export const scenarios = {
     },
   },
 
+  "a replica that lacks a generation and has not folded its own": {
+    async prepare(pair) {
+      await pair.begin();
+      await pair.restart();
+      const other = { replicas: [`${pair.replica}-other`] };
+      ok(await pair.open(other)); // folds the primary, whose next commit begins a generation
+      ok(await pair.insert());
+      await pair.restart();
+      for (const name of fs.globSync(`${pair.replica}-other*`)) fs.rmSync(name);
+      void pair.subject;
+    },
+  },
+
   "a replica that lacks generations": {
     async prepare(pair) {
       await pair.begin();

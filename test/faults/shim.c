@@ -16,10 +16,10 @@
  *                    suffix   how the path ends (of a rename: the new name's), or *; if it ends in
  *                             a slash, that directory and all below it
  *                    first, times   from the first-th matching call on, so many of them
- *                    action   error NAME | short BYTES | delay MS | hang | kill | killgroup
+ *                    action   error NAME | short BYTES | delay MS | flip | hang | kill | killgroup
  *   FAULTS_COUNTERS  64 counters of matching calls, one a rule, shared by all processes
  *
- * `short` writes so many bytes and reports that; `hang` waits until the rules change; `kill` kills
+ * `short` writes so many bytes and reports that; `flip` reads one bit wrong; `hang` waits until the rules change; `kill` kills
  * the process before the call is made, `killgroup` all of its group.
  */
 #define _GNU_SOURCE
@@ -141,6 +141,7 @@ struct call {
   uint64_t begin;
   int error;   /* injected, or 0 */
   long length; /* of a short write, or -1 */
+  int flip;
 };
 
 static void record(struct call *c, long result, int error) {
@@ -154,7 +155,7 @@ static void record(struct call *c, long result, int error) {
 
 /* Applies the rules: waits and dies here, or says how the call is to fail. */
 static struct call enter(int kind, const char *path, const char *detail) {
-  struct call c = {kind, path, detail, 0, 0, -1};
+  struct call c = {kind, path, detail, 0, 0, -1, 0};
   char text[NAME_SIZE], *save, *line;
   if (strncmp(path + strlen(root), "process", 7) != 0 && read_rules(text)) {
     char whole[NAME_SIZE];
@@ -175,6 +176,7 @@ static struct call enter(int kind, const char *path, const char *detail) {
       c.begin = now();
       if (strcmp(action, "error") == 0) c.error = error_named(argument);
       else if (strcmp(action, "short") == 0) c.length = atol(argument);
+      else if (strcmp(action, "flip") == 0) c.flip = 1;
       else if (strcmp(action, "delay") == 0) pause_ms(atol(argument));
       else if (strcmp(action, "hang") == 0) {
         c.detail = "hangs";
@@ -248,12 +250,17 @@ ssize_t write(int fd, const void *buf, size_t n) {
 WRITES_VECTOR(pwritev)
 WRITES_VECTOR(pwritev64)
 
+static ssize_t flipped(struct call *c, char *buf, ssize_t n) {
+  if (c->flip && n > 0) buf[n - 1] ^= 1;
+  return n;
+}
+
 #define READS(type, symbol)                                                                        \
   ssize_t symbol(int fd, void *buf, size_t n, type at) {                                           \
     ON_FD(fd, REAL(symbol)(fd, buf, n, at));                                                       \
     char detail[64];                                                                               \
     span(detail, n, at);                                                                           \
-    FAULTY(READ, name, detail, REAL(symbol)(fd, buf, n, at));                                      \
+    FAULTY(READ, name, detail, flipped(&c, buf, REAL(symbol)(fd, buf, n, at)));                    \
   }
 READS(off_t, pread)
 READS(off64_t, pread64)

@@ -76,6 +76,7 @@ export interface Rule {
     | { readonly error: Errno }
     | { readonly short: number }
     | { readonly delay: number }
+    | "flip"
     | "hang"
     | "kill"
     | "killgroup";
