@@ -25,10 +25,7 @@ export interface Pragma {
 /** The statements of a text, as `exec` would run them. A trigger's body counts as several. */
 export function* statementsIn(sql: string): Generator<Statement> {
   const tokens = new Tokens(sql);
-  for (;;) {
-    do tokens.next();
-    while (tokens.at(";"));
-    if (tokens.ended) return;
+  while (findStatement(tokens)) {
     yield readStatement(tokens);
     while (!tokens.ended) tokens.next();
   }
@@ -36,14 +33,21 @@ export function* statementsIn(sql: string): Generator<Statement> {
 
 /** The one statement that `prepare` would take from a text; null if there is none. */
 export function firstStatement(sql: string): Statement | null {
-  for (const statement of statementsIn(sql)) return statement;
-  return null;
+  const tokens = new Tokens(sql);
+  return findStatement(tokens) ? readStatement(tokens) : null;
 }
 
 // --- internal ---
 
 const QUERIES = new Set(["SELECT", "VALUES"]);
 const STARTS = new Set([...QUERIES, "INSERT", "UPDATE", "DELETE", "REPLACE"]);
+
+/** Goes to the next statement's first token. */
+function findStatement(tokens: Tokens): boolean {
+  do tokens.next();
+  while (tokens.at(";"));
+  return !tokens.ended;
+}
 
 /** Reads as much of the statement as it takes. */
 function readStatement(tokens: Tokens): Statement {
