@@ -22,6 +22,7 @@ import { sameSalts } from "../wal/format.ts";
 import type { Gate } from "./gate.ts";
 import type { Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
+import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import { type Proof, prove } from "./prove.ts";
 
@@ -47,6 +48,7 @@ export function bringTogether(
 
   // Every refusal comes before any change.
   refuse(copy, mirrors);
+  assertMounted(primary, copy, mirrors);
   const proof = prove(primary, copy, mirrors);
 
   copy = accept(primary, copy, proof);
@@ -70,6 +72,7 @@ export function bringTogether(
   prepare(primary, copy, mirrors);
   takeOffice(primary);
   attach(primary, mirrors, gate);
+  rememberDisks(primary, copy, mirrors);
 }
 
 // --- internal ---

@@ -18,6 +18,8 @@ export interface Copy {
   /** "missing": no file or an empty one. */
   readonly file: "missing" | "present";
   readonly bytes: number;
+  /** The file system that its directory is on; null if there is no directory. */
+  readonly device: string | null;
   /** The log, if it holds a committed transaction. */
   readonly log: { readonly header: WalHeader; readonly commits: readonly Commit[] } | null;
   readonly state: SidecarState | null;
@@ -44,6 +46,7 @@ export function describeCopy(name: string, sidecar: Known | null): Copy {
   return {
     path: name,
     file: present ? "present" : "missing",
+    device: deviceOf(path.dirname(name)),
     bytes: present ? Number(file.size) : 0,
     log,
     state,
@@ -82,6 +85,11 @@ export function realPath(file: string): string {
 }
 
 // --- internal ---
+
+function deviceOf(directory: string): string | null {
+  const stat = fs.statSync(directory, { bigint: true, throwIfNoEntry: false });
+  return stat ? String(stat.dev) : null;
+}
 
 interface Proof {
   readonly position: Position | null;

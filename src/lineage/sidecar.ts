@@ -50,6 +50,8 @@ export interface SidecarState {
   readonly folded: { readonly position: Position; readonly file: Fingerprint } | null;
   /** A checkpoint of our own may be under way: the file may differ from `folded`. */
   readonly folding: boolean;
+  /** Of a primary: the paths of replicas that were on other file systems than it is. */
+  readonly apart: readonly string[];
   /** A re-synchronisation that was begun: the log under these salts leads to this position. */
   readonly resync: (Salts & { readonly to: Position }) | null;
 }
@@ -262,6 +264,7 @@ function emptyState(role: Role): SidecarState {
     generation: null,
     folded: null,
     folding: false,
+    apart: [],
     resync: null,
   };
 }

@@ -21,6 +21,7 @@ export const STATE: SidecarState = {
   generation: null,
   folded: null,
   folding: false,
+  apart: [],
   resync: null,
 };
 
@@ -45,6 +46,7 @@ export function copy(path: string, looks: Looks = {}): Copy {
     path,
     file: "present",
     bytes: 4096,
+    device: "1",
     log: log
       ? {
           header: {
