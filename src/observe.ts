@@ -8,8 +8,8 @@ export interface ReplicaStatus {
   readonly path: string;
   /** "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged. */
   readonly state: "mirroring" | "failed" | "closed";
-  /** What it is known to hold, durably: `timeline/generation/frame/checksum`. */
-  readonly position: string;
+  /** What it holds, durably: `timeline/generation/frame/checksum`; null if it failed. */
+  readonly position: string | null;
   /** Committed frames it is not known to hold; 0 between commits. */
   readonly lag: number;
   readonly lastError: LockstepError | null;
@@ -43,7 +43,7 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
     this.#durable = durable;
   }
 
-  /** Every copy: state, position, lag, last error. Reads memory only. */
+  /** Every copy: state, position, lag, last error. Reads no file but the shared index of the log. */
   get status(): ReplicationStatus {
     return this.#status();
   }

@@ -6,9 +6,8 @@
  * the next commit begin a new generation. At any step readers may be in the way: then everything
  * stays as it is and the log grows until the next try.
  */
-import { codes, LockstepError } from "../errors.ts";
 import { sameSalts } from "../wal/format.ts";
-import type { Gate } from "./gate.ts";
+import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 
@@ -25,13 +24,13 @@ export function checkpointAll(
 ): CheckpointOutcome {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
-    if (!primary.foldedHere()) throw restartedBehindUs(primary.path);
+    if (!primary.foldedHere()) throw restarted(primary.path);
     return { done: true, because: "" };
   }
 
   // 1. Move the read mark to the end of the log; it still keeps the generation from restarting.
   primary.hold(); // durable: the read mark moves to the end
-  if (!sameSalts(primary.readIndex(), primary.position)) throw restartedBehindUs(primary.path);
+  if (!sameSalts(primary.readIndex(), primary.position)) throw restarted(primary.path);
 
   // 2. What another connection committed since must be on the replicas as well.
   gate.pass();
@@ -55,13 +54,4 @@ export function checkpointAll(
   // 6. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
   return { done: true, because: "" };
-}
-
-function restartedBehindUs(copy: string): LockstepError {
-  return new LockstepError(codes.PRIMARY_CHANGED, {
-    copy,
-    what: "Another program restarted the primary's log while it was to be checkpointed",
-    state: "The replica holds every acknowledged transaction; the primary may hold others besides",
-    next: "Close that program, then: lockstep verify PRIMARY REPLICA, and lockstep sync --from primary",
-  });
 }

@@ -154,18 +154,20 @@ export function gateFailure(copy: string, error: unknown): LockstepError {
   const cause = error as NodeJS.ErrnoException;
   return new LockstepError(codes.PRIMARY_IO, {
     copy,
-    what: `The primary's log could not be read or synced: ${cause.message}`,
+    what: `The primary, or its log, could not be read, written or synced: ${cause.message}`,
     state: "Whether the last transaction is on stable storage in every copy is unknown",
     next: "Check the primary's disk, then reopen: the start brings the copies together",
     cause,
   });
 }
 
-function restarted(copy: string): LockstepError {
+/** The log is not the one that was left: what was committed in between was not seen. */
+export function restarted(copy: string): LockstepError {
   return new LockstepError(codes.PRIMARY_CHANGED, {
     copy,
-    what: "Another program restarted the primary's log, or wrote past it",
-    state: "The replica holds every acknowledged transaction; the primary may hold others besides",
-    next: "Close that program, then: lockstep verify PRIMARY REPLICA, and lockstep sync --from primary",
+    what: "The primary's log was folded and begun anew by another program, or it was cut short",
+    state:
+      "Every replica holds every acknowledged transaction; the primary may hold others besides",
+    next: "Close that program; lockstep verify PRIMARY REPLICA shows the difference; then choose with lockstep sync --from",
   });
 }

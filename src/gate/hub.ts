@@ -85,9 +85,8 @@ export class Hub {
       this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
       bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
     } catch (error) {
-      const failure = error instanceof LockstepError ? error : gateFailure(key, error);
       this.#abandon();
-      throw failure;
+      throw gateFailure(key, error);
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
@@ -257,7 +256,7 @@ export class Hub {
         (mirror): ReplicaStatus => ({
           path: mirror.path,
           state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
-          position: formatPosition(position),
+          position: mirror.failure ? null : formatPosition(position),
           lag: log && log.frames > position.frame ? log.frames - position.frame : 0,
           lastError: mirror.failure,
         }),
