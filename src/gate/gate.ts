@@ -10,7 +10,8 @@
  */
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { frameOffset, frameSize, sameSalts, WAL_HEADER_SIZE } from "../wal/format.ts";
+import type { Position } from "../lineage/position.ts";
+import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -59,7 +60,8 @@ export class Gate {
     const fresh = !sameSalts(log, primary.position);
     // durable: what was written unseen is noticed
     if (fresh && !primary.foldedHere()) throw restarted(primary.path);
-    if (!fresh && log.frames < primary.position.frame) throw restarted(primary.path);
+    // durable: what was overwritten is noticed
+    if (!fresh && !continues(log, primary.position)) throw restarted(primary.path);
     const base = primary.position;
 
     // 2. Hand the new frames to every mirror; each starts to write at once.
@@ -145,6 +147,12 @@ export class Gate {
     const late = this.#mirrors.find((mirror) => this.#slots.tail(mirror.index) !== head);
     return (late ?? this.#mirrors[0]) as Mirror;
   }
+}
+
+/** Of one generation: does the log hold more than the position, or just that? */
+function continues(log: SharedIndex, position: Position): boolean {
+  if (log.frames === position.frame) return sameSums(log, position);
+  return log.frames > position.frame;
 }
 
 /** Whatever was thrown on the commit path, as the error that fences the connection. */
