@@ -2,9 +2,10 @@
  * The prototypes of one connection's statements, iterators, tag stores and sessions.
  *
  * These stay the driver's own objects, for only those know when they are busy. They get another
- * prototype, between them and the driver's: that of a writer passes the gate, that of a reader is
- * empty, so that a read costs what it always did. Fencing fills the readers' prototypes with
- * methods that throw; it reaches every object that was ever made without keeping a list of them.
+ * prototype, between them and the driver's: that of a writer passes the gate, that of a reader
+ * leaves get, all and the rows' next to the driver, so that a read costs what it always did. Fencing
+ * fills the readers' prototypes with methods that throw; it reaches every object that was ever made
+ * without keeping a list of them.
  */
 import type { LockstepError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
