@@ -24,6 +24,7 @@ export const faults = {
 } satisfies Record<string, (nth: number) => Rule[]>;
 
 export type Fault = keyof typeof faults;
+export type ScenarioName = keyof typeof scenarios;
 
 export interface Outcome {
   /** Did the fault come about, or is the scenario shorter? */
@@ -36,7 +37,7 @@ export interface Outcome {
 export async function sweepOne(
   t: TestContext,
   driver: DriverName,
-  name: keyof typeof scenarios,
+  name: ScenarioName,
   fault: Fault,
   nth: number,
 ): Promise<Outcome> {
