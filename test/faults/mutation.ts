@@ -20,9 +20,9 @@ const root = join(import.meta.dirname, "../..");
 
 /** In this order; the first that fails ends it. */
 const SUITES = [
-  "test/faults/order.test.ts",
-  "test/faults/{replica-disk,primary-disk,hang,start}.test.ts",
-  "test/faults/{other-program,checkpoint,worker,late,readers}.test.ts",
+  "test/faults/{order,record}.test.ts",
+  "test/faults/{late,readers,replica-disk,primary-disk,start}.test.ts",
+  "test/faults/{other-program,checkpoint,worker,hang}.test.ts",
   "test/{start,lineage}/*.test.ts",
 ];
 
