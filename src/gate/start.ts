@@ -53,6 +53,7 @@ export function bringTogether(
 
   copy = accept(primary, copy, proof);
   refuse(copy, mirrors);
+  refuseUnproven(copy, mirrors, proof);
 
   // A primary that lacks what a replica has is rolled forward before anyone reads it.
   const ahead = mirrors.filter((mirror) => decideFor(copy, mirror).action.do === "roll-forward");
@@ -85,6 +86,16 @@ function refuse(copy: Copy, mirrors: readonly Mirror[]): void {
   for (const mirror of mirrors) {
     const decision = decideFor(copy, mirror);
     if (decision.action.do === "refuse") throw refusal(copy, mirror.copy as Copy, decision);
+  }
+}
+
+/** Pages were compared, and some record still does not fit: a log that lost what its file holds. */
+function refuseUnproven(copy: Copy, mirrors: readonly Mirror[], { equal }: Proof): void {
+  for (const mirror of mirrors) {
+    const decision = decideFor(copy, mirror);
+    const { do: still } = decision.action;
+    if (equal.includes(mirror) || (still !== "compare" && still !== "compare-at")) continue;
+    throw refusal(copy, mirror.copy as Copy, { ...decision, relation: "diverged" });
   }
 }
 

@@ -283,3 +283,20 @@ test("one replica that is refused keeps the others from being changed", (t) => {
   scene.refuses("DIVERGED");
   assert.ok(!fs.existsSync(scene.replicas[1] as string), "nor is a missing one made");
 });
+
+test("a log that lost what its file holds already: SQLite would lay old pages over new ones", (t) => {
+  for (const side of ["primary", "replica"] as const) {
+    const scene = Scene.make(t);
+    const db = scene.open({ checkpointBytes: 65536 });
+    db.put(3);
+    const { size } = fs.statSync(`${scene.primary}-wal`);
+    while (!db.happened.includes("checkpoint")) db.put(1, 8000);
+    const image = scene.crashImage();
+    fs.truncateSync(`${image[side]}-wal`, size);
+    const { message } = image.refuses("DIVERGED");
+    assert.match(message, /its log has lost frames that its file already holds/);
+    fs.rmSync(`${image[side]}-wal`); // without that log the file is what it was
+    image.life((again) => again.put());
+    db.close();
+  }
+});

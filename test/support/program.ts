@@ -87,7 +87,52 @@ export async function visitors(t: TestContext, file: string): Promise<void> {
   });
 }
 
-if (import.meta.main && process.argv[3] === "visit") {
+/** A program that commits row after row until stopped; with `folding` it checkpoints now and then. */
+export async function busyWriter(
+  t: TestContext,
+  file: string,
+  folding: boolean,
+): Promise<{ stop(): Promise<number> }> {
+  const args = ["--no-warnings", import.meta.filename, file, "write", folding ? "fold" : ""];
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  let last = "";
+  const closed = new Promise((resolve) => child.once("close", resolve));
+  const lines = createInterface(child.stdout).on("line", (line) => (last = line));
+  await new Promise((resolve, reject) => {
+    lines.once("line", resolve);
+    child.once("exit", () => reject(new Error("the writer ended")));
+  });
+  return {
+    async stop() {
+      child.stdin.end();
+      await closed;
+      return Number(last);
+    },
+  };
+}
+
+if (import.meta.main && process.argv[3] === "write") {
+  const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+  const { setTimeout } = process.getBuiltinModule("node:timers/promises");
+  let ended = false;
+  process.stdin.resume().on("end", () => (ended = true));
+  const db = new DatabaseSync(process.argv[2] as string, { timeout: 10_000 });
+  // A checkpoint that waits for a reader keeps writers out meanwhile: it should not wait long.
+  const impatient = new DatabaseSync(process.argv[2] as string, { timeout: 20 });
+  db.exec("PRAGMA wal_autocheckpoint=0");
+  db.exec("CREATE TABLE IF NOT EXISTS foreign_rows(n INTEGER PRIMARY KEY, data BLOB)");
+  const modes = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"];
+  for (let n = 1; !ended; n++) {
+    db.exec(`INSERT INTO foreign_rows(data) VALUES(randomblob(${(n * 379) % 3000}))`);
+    if (n % 7 === 0 && process.argv[4] === "fold")
+      db.exec(`PRAGMA wal_checkpoint(${modes[(n / 7) % 4]})`);
+    if (n === 1 || n % 20 === 0) console.log(n);
+    await setTimeout((n % 5) * 20);
+  }
+  impatient.close();
+  db.close();
+} else if (import.meta.main && process.argv[3] === "visit") {
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   try {
     for (let i = 0; ; i++) {
