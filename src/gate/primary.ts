@@ -138,6 +138,29 @@ export class Primary {
     throw busy(this.path);
   }
 
+  /**
+   * Folds the log whole while the primary stands still; it stays in place.
+   * @throws LockstepError BUSY if a reader is in the way: then nothing has changed that matters
+   */
+  foldStandingStill({ log, position }: Copy): void {
+    if (!log || !position) return; // the file alone holds the position
+    // durable: a checkpoint is under way, standing still
+    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+    const folder = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+    try {
+      folder.exec("PRAGMA synchronous=FULL");
+      folder.exec("PRAGMA wal_autocheckpoint=0");
+      const deadline = performance.now() + LOCK_WAIT_MS;
+      while (checkpoint(folder, "PASSIVE").checkpointed < position.frame) {
+        if (performance.now() > deadline) throw busy(this.path);
+        pause(1);
+      }
+    } finally {
+      folder.close();
+    }
+    this.recordFolded(position);
+  }
+
   /** The file alone now holds `position`. */
   recordFolded(position: Position): void {
     const file = stampFingerprint(this.path, this.sidecar.state.folded?.file);
@@ -227,12 +250,11 @@ export class Primary {
     }
   }
 
-  /** @throws LockstepError BUSY if SQLite does not see the log that was described */
-  assertSees(copy: Copy): void {
+  /** Does SQLite see the log that was described, and no more? */
+  sees({ log, position }: Copy): boolean {
     const index = this.readIndex();
-    const { log, position } = copy;
-    if (!log || !position) return;
-    if (!sameSalts(index, log.header) || index.frames < position.frame) throw busy(this.path);
+    if (!log || !position) return index.frames === 0;
+    return sameSalts(index, log.header) && index.frames === position.frame;
   }
 
   /** Folds what the log holds as far as readers allow; true if that was all of it. */

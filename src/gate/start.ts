@@ -209,19 +209,17 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
 }
 
 /** Gives every replica what it needs to be attached. The primary stands still meanwhile. */
-function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void {
-  const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
-  const membership = membershipOf(primary, copy);
-  const { position } = membership;
-  recordLog(primary, copy);
+function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void {
   primary.standStill();
-  primary.rewriteLog(copy);
-  if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
-    primary.release();
-    primary.foldAndStandStill(position, copy.log ? position.frame : 0, copy.log !== null);
-  }
   try {
-    primary.assertSees(copy);
+    const copy = primary.sees(seen) ? seen : lookAgain(primary, mirrors);
+    const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
+    const membership = membershipOf(primary, copy);
+    recordLog(primary, copy);
+    primary.rewriteLog(copy);
+    if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
+      primary.foldStandingStill(copy);
+    }
     for (const { mirror, action } of work) prepareOne(mirror, action, membership);
     for (const { mirror, action } of work) {
       if (action.do === "copy" || action.do === "delta") mirror.wait("ready");
@@ -230,13 +228,21 @@ function prepare(primary: Primary, copy: Copy, mirrors: readonly Mirror[]): void
     const bare = copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
     for (const mirror of bare) mirror.post({ type: "install-log", membership });
     for (const mirror of bare) mirror.wait("ready");
-    primary.position = position;
+    primary.position = membership.position;
   } catch (error) {
     for (const mirror of mirrors) mirror.giveUp(); // durable: the others stop, too
     throw error;
   } finally {
     primary.release();
   }
+}
+
+/** Another program has written since the primary was described; now it stands still. */
+function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
+  const copy = primary.describe();
+  if (!isKnown(copy) || !primary.sees(copy)) throw busy(primary.path);
+  refuse(copy, mirrors);
+  return copy;
 }
 
 type Action = Decision["action"];
