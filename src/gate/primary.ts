@@ -123,6 +123,11 @@ export class Primary {
     const admin = this.#connection();
     const deadline = performance.now() + LOCK_WAIT_MS;
     do {
+      this.standStill();
+      const { frames: logged, pageSize } = this.readIndex();
+      // durable: the log is written anew before it is folded, start
+      if (logged > 0) rewriteLog(this.path, frameOffset(logged + 1, pageSize));
+      this.release();
       // durable: a checkpoint is under way, start
       if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
       const full = checkpoint(admin, "RESTART");

@@ -3,9 +3,10 @@
  * holds. The record is made while the log is still there: a crash in between loses no proof.
  */
 import fs from "node:fs";
-import type { Driver } from "../driver.ts";
+import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { checkpoint } from "../targets/file.ts";
+import { checkpoint, rewriteLog } from "../targets/file.ts";
+import { frameOffset } from "../wal/format.ts";
 import { stampFingerprint } from "./fingerprint.ts";
 import type { Position } from "./position.ts";
 import type { Sidecar, SidecarState } from "./sidecar.ts";
@@ -29,6 +30,7 @@ export function foldAndRecord(
   try {
     connection.exec("PRAGMA synchronous=FULL");
     connection.exec("PRAGMA wal_autocheckpoint=0");
+    if (at.frames > 0) makeDurable(connection, copy, at.frames);
     // durable: a checkpoint is under way, alone
     if (!sidecar.state.folding) sidecar.update({ folding: true });
     const full = checkpoint(connection, "RESTART");
@@ -44,6 +46,22 @@ export function foldAndRecord(
   } finally {
     connection.close();
   }
+}
+
+/**
+ * A checkpoint syncs the log before it writes the file: frames that the file holds must not be lost
+ * from the log. After a sync that failed, before an unclean stop, a plain sync is not enough.
+ */
+function makeDurable(connection: Connection, copy: string, frames: number): void {
+  const pageSize = Number(connection.all("PRAGMA page_size")[0]?.["page_size"]);
+  try {
+    connection.exec("BEGIN IMMEDIATE"); // nobody writes to the log meanwhile
+  } catch (error) {
+    throw isBusy(error) ? busy(copy, error) : error;
+  }
+  // durable: the log is written anew before it is folded
+  rewriteLog(copy, frameOffset(frames + 1, pageSize));
+  connection.exec("ROLLBACK");
 }
 
 /**

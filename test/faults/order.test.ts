@@ -266,6 +266,48 @@ describe("the start's other ways", { skip, concurrency: 2 }, () => {
   });
 });
 
+describe("a log is written anew and synced before it is folded at a start", { skip }, () => {
+  const rewritten = (pair: Pair, copy: string): void => {
+    const record = calls(pair);
+    const folded = record.where("write", `${copy}/app.db`).first();
+    const before = record.before(folded).where("write", `${copy}/app.db-wal`);
+    assert.equal(before.first().detail.split("+")[0], "0");
+    const synced = record.before(folded).after(before.last()).where("sync", `${copy}/app.db-wal`);
+    assert.ok(synced.length > 1, "once by Lockstep, once by SQLite");
+  };
+
+  test("before a first copy", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    await pair.begin();
+    await pair.restart();
+    for (const suffix of ["", "-wal", "-lockstep"]) fs.rmSync(pair.replica + suffix);
+    pair.faults.clear();
+    ok(await pair.open());
+    rewritten(pair, "main");
+  });
+
+  test("before the primary is rolled forward", async (t) => {
+    const pair = new Pair(t, "better-sqlite3");
+    await scenarios["a primary that lost its log's end"].prepare(pair);
+    pair.faults.clear();
+    ok(await pair.open());
+    rewritten(pair, "main");
+  });
+
+  test("before a replica is re-synchronised", async (t) => {
+    const pair = new Pair(t, "node:sqlite", { checkpointBytes: 30_000 });
+    await pair.begin();
+    await pair.restart();
+    const other = { replicas: [`${pair.replica}-other`] };
+    ok(await pair.open(other));
+    for (let n = 0; n < 8; n++) ok(await pair.insert(5000));
+    ok(await pair.close());
+    pair.faults.clear();
+    ok(await pair.open());
+    rewritten(pair, "replica");
+  });
+});
+
 function made({ detail }: Call): boolean {
   return detail.includes("create");
 }
