@@ -19,7 +19,7 @@ import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
-import type { Position } from "../lineage/position.ts";
+import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
 import { FileTarget, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
@@ -159,6 +159,10 @@ class Worker {
     const at = { header: log?.header ?? null, position };
     this.#delivery = new Delivery(this.#target, this.#held(), at, () => this.#wanted());
     this.#target.publish();
+    // A log that is folded whole, and stays because somebody has the replica open: the next commit
+    // may begin a new one. Now the index says so, and no new reader will be in that commit's way.
+    const { folded } = this.#held().state;
+    if (log && folded && samePosition(folded.position, position)) this.#delivery.fold();
     this.#post({ type: "attached", position });
     this.#slots.setState(this.#data.replica, states.ATTACHED);
   }
