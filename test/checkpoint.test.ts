@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import type { DriverName } from "../src/driver.ts";
+import type { LockstepError } from "../src/errors.ts";
 import { decodeWalHeader } from "../src/wal/format.ts";
-import { Program, visitors } from "./support/program.ts";
+import { readAtRest } from "./support/files.ts";
+import { busyWriter, Program, visitors } from "./support/program.ts";
 import { type Db, Scene } from "./support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -76,3 +78,68 @@ for (const driver of DRIVERS) {
     );
   });
 }
+
+test("a reader that outlives a close keeps the replica's log, and never a commit waiting", async (t) => {
+  const scene = Scene.make(t);
+  const first = scene.open();
+  // Pages whose only version lies at the beginning of the log, where the next one will be written.
+  first.exec(
+    "CREATE TABLE still AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c " +
+      "WHERE n < 30) SELECT n, hex(randomblob(900)) AS text FROM c",
+  );
+  first.exec("CREATE TABLE pair(side INTEGER PRIMARY KEY, n INTEGER, filler BLOB)");
+  first.exec("INSERT INTO pair VALUES(1, 0, NULL), (2, 0, NULL)");
+  first.put(3);
+  const idle = new Program(t, scene.replica, { readOnly: true });
+  const still = await idle.sql("SELECT * FROM still");
+  first.abandon();
+  assert.ok(fs.existsSync(`${scene.replica}-wal`), "its log stays");
+  assert.ok(!fs.existsSync(`${scene.primary}-wal`));
+
+  const db = scene.open({ ...SMALL, replicaTimeout: 4000 });
+  const reader = new Program(t, scene.replica, { readOnly: true }); // with nothing in its cache
+  let n = 0;
+  const step = (): void => db.exec(`UPDATE pair SET n = ${++n}, filler = randomblob(6000)`);
+  for (let i = 0; i < 12; i++) {
+    await reader.sql("BEGIN");
+    const [one] = await reader.sql("SELECT n FROM pair WHERE side = 1");
+    for (let k = 0; k < 2; k++) step(); // in what would be the place of older pages
+    assert.deepEqual(await reader.sql("SELECT * FROM still"), still);
+    const [two] = await reader.sql("SELECT n FROM pair WHERE side = 2");
+    assert.deepEqual(two, one, "both rows are of one state");
+    assert.deepEqual(await reader.sql("PRAGMA quick_check"), [{ quick_check: "ok" }]);
+    await reader.sql("COMMIT");
+    for (let k = 0; k < 6; k++) step();
+    const [now] = await reader.sql("SELECT n FROM pair WHERE side = 1");
+    assert.equal(now?.["n"], n, "and a new reader sees the last commit");
+  }
+  assert.ok(count(db, "checkpoint") > 0);
+  await reader.end();
+  await idle.end();
+  db.close();
+});
+
+test("another program writes and checkpoints all the while: nothing is lost, or it is said", async (t) => {
+  for (let i = 0; i < 3; i++) {
+    const scene = Scene.make(t);
+    const db = scene.open(SMALL);
+    db.put();
+    const writer = await busyWriter(t, scene.primary, true);
+    try {
+      for (let k = 0; k < 40; k++) {
+        db.put(1, 6000);
+        await new Promise((resolve) => setTimeout(resolve, k % 7));
+      }
+      await writer.stop();
+      db.close();
+    } catch (error) {
+      assert.equal((error as LockstepError).code, "ERR_LOCKSTEP_PRIMARY_CHANGED");
+      await writer.stop();
+      db.abandon();
+      const found = readAtRest(scene.replica, (alone) => alone.prepare("SELECT n FROM t").all());
+      const rows = new Set(found.map((row) => row["n"]));
+      for (const row of scene.acknowledged.keys()) assert.ok(rows.has(row), `row ${row}`);
+      t.diagnostic("PRIMARY_CHANGED");
+    }
+  }
+});
