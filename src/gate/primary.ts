@@ -113,13 +113,12 @@ export class Primary {
   }
 
   /**
-   * Folds the log whole, for work on the bare file; writers are out afterwards.
+   * Folds the log whole and leaves none; writers are out afterwards.
    * @param frames how many the log must hold for the file to be at `position` then; null: however
    *     many there are, that content is given this position
-   * @param keep does the log stay in place? Else none is left
    * @throws LockstepError BUSY if another program reads, or wrote meanwhile
    */
-  foldAndStandStill(position: Position, frames: number | null, keep: boolean): void {
+  foldAndStandStill(position: Position, frames: number | null): void {
     const admin = this.#connection();
     const deadline = performance.now() + LOCK_WAIT_MS;
     do {
@@ -134,10 +133,9 @@ export class Primary {
       if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
       if (frames !== null && full.log !== frames) throw busy(this.path);
       this.recordFolded(position);
-      if (!keep && checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
+      if (checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
       this.standStill();
-      const left = keep ? full.log : 0;
-      if (this.readIndex().frames === left && this.#holdsFolded(position)) return;
+      if (this.readIndex().frames === 0 && this.#holdsFolded(position)) return;
       this.release(); // another program wrote in between
     } while (frames === null && performance.now() < deadline);
     throw busy(this.path);

@@ -163,7 +163,7 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
       event: ["named", "replication begins at this content"],
     },
   );
-  primary.foldAndStandStill(position, frames, false);
+  primary.foldAndStandStill(position, frames);
   primary.release();
 }
 
@@ -259,8 +259,8 @@ function takeOffice({ sidecar }: Primary): void {
 
 /**
  * After an unclean stop: a log that was begun since the last checkpoint is put on record before
- * anything rests on it or is folded, and so are its last commits: a replica that is not here today may have been
- * cut off at any of them.
+ * anything rests on it or is folded, and so are its last commits: a replica that is not here today
+ * may have been cut off at any of them.
  */
 function recordLog({ sidecar }: Primary, copy: Copy): void {
   const { log, base, position } = copy;
