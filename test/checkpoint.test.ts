@@ -1,10 +1,13 @@
 /** Checkpoints: when the log restarts, who may put that off, and what other programs can do to it. */
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
-import type { DriverName } from "../src/driver.ts";
+import { type DriverName, loadDriver } from "../src/driver.ts";
 import type { LockstepError } from "../src/errors.ts";
+import { checkpoint } from "../src/targets/file.ts";
 import { decodeWalHeader } from "../src/wal/format.ts";
+import { scratch } from "./scratch.ts";
 import { readAtRest } from "./support/files.ts";
 import { busyWriter, Program, visitors } from "./support/program.ts";
 import { type Db, Scene } from "./support/scene.ts";
@@ -143,3 +146,25 @@ test("another program writes and checkpoints all the while: nothing is lost, or 
     }
   }
 });
+
+for (const name of DRIVERS) {
+  test(`${name}: all three columns of the pragma's row`, async (t) => {
+    const file = path.join(scratch(t), "a.db");
+    const connection = loadDriver(name).open(file);
+    const row = (mode: "PASSIVE" | "RESTART" | "TRUNCATE"): unknown => checkpoint(connection, mode);
+    assert.deepEqual(row("PASSIVE"), { busy: false, log: -1, checkpointed: -1 }, "not in WAL mode");
+    connection.all("PRAGMA journal_mode=WAL");
+    connection.exec("CREATE TABLE t(x)"); // pages 1 and 2
+    assert.deepEqual(row("PASSIVE"), { busy: false, log: 2, checkpointed: 2 });
+    const reader = new Program(t, file);
+    await reader.sql("BEGIN");
+    await reader.sql("SELECT count(*) FROM t");
+    connection.exec("INSERT INTO t VALUES(1)"); // one frame, in a log that began anew
+    assert.deepEqual(row("RESTART"), { busy: true, log: 1, checkpointed: 0 });
+    await reader.sql("COMMIT");
+    assert.deepEqual(row("RESTART"), { busy: false, log: 1, checkpointed: 1 });
+    assert.deepEqual(row("TRUNCATE"), { busy: false, log: 0, checkpointed: 0 });
+    await reader.end();
+    connection.close();
+  });
+}

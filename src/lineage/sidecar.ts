@@ -109,6 +109,7 @@ export class Sidecar {
    */
   static open(driver: Driver, copy: string, role: Role): Sidecar {
     const path = sidecarPath(copy);
+    if (isOpenHere(path)) throw lockedError(copy);
     let connection: Connection | null = null;
     try {
       connection = driver.open(path, { timeout: 0 });
@@ -304,6 +305,22 @@ function readHistory(connection: Connection): Position[] {
 
 function prune(connection: Connection, table: "history" | "event", keep: number): void {
   connection.all(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`, keep);
+}
+
+/**
+ * Has this process opened the file already? Two SQLite libraries in one process do not see each
+ * other's locks, and closing a second descriptor would drop those of the first. Known on Linux only.
+ */
+function isOpenHere(path: string): boolean {
+  const descriptors = "/proc/self/fd";
+  if (!fs.existsSync(descriptors)) return false;
+  return fs.readdirSync(descriptors).some((fd) => {
+    try {
+      return fs.readlinkSync(`${descriptors}/${fd}`) === path;
+    } catch {
+      return false; // closed meanwhile, for instance that of the directory itself
+    }
+  });
 }
 
 function lockedError(copy: string): LockstepError {

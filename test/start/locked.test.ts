@@ -67,3 +67,22 @@ for (const driver of DRIVERS) {
     db.close();
   });
 }
+
+const skip = process.platform === "linux" ? false : "only Linux tells which files are open";
+for (const [mine, theirs] of [DRIVERS, DRIVERS.toReversed()] as [DriverName, DriverName][]) {
+  test(`${mine} here, ${theirs} in a thread: they see no locks of each other`, {
+    skip,
+  }, async (t) => {
+    const scene = Scene.make(t, { driver: mine });
+    const db = scene.open();
+    db.put();
+    const job = { ...jobOf(scene), driver: theirs };
+    assertLocked(await openInThread(t, job), scene.primary, process.pid);
+    const other = { ...job, primary: path.join(scene.root, "other.db") };
+    assertLocked(await openInThread(t, other), scene.replica, process.pid);
+    assertLocked((await openInProcess(t, job)).outcome, scene.primary, process.pid);
+    assertLocked((await openInProcess(t, other)).outcome, scene.replica, process.pid);
+    db.put();
+    db.close();
+  });
+}
