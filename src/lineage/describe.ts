@@ -109,8 +109,10 @@ function unproven(because: string): Proof {
  *     by a checkpoint of ours; else a log was left beside a file that was replaced;
  * (4) a log that is folded whole, beside a file unchanged since: what was folded then (the next
  *     generation was put on record, its header was not written);
- * (5) a log begun after the file was folded, the file unchanged since: everything since then
- *     stands in that log. One of a generation that is closed was not begun, but put back there.
+ * (5) beside a primary a log begun after the file was folded, the file unchanged since: everything
+ *     since then stands in that log. One of a generation that is closed was not begun, but put back
+ *     there. Beside a replica every log is on record before its first byte (mirror/delivery.ts):
+ *     one that is not was begun by another program.
  */
 function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): Proof {
   const { generation, folded } = state;
@@ -145,7 +147,8 @@ function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): 
     return { position, base: null, because: "its log, folded whole" };
   }
   const closed = [...history, folded?.position].some((p) => p && sameSalts(p, log.header));
-  if (unchanged && !closed && follows(folded.position, log.header, generation)) {
+  const begun = state.role === "primary" && !closed; // durable: no foreign log is rolled forward
+  if (unchanged && begun && follows(folded.position, log.header, generation)) {
     return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
   }
   return unproven("its log was begun by another program");

@@ -4,11 +4,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { sidecarPath } from "../../src/lineage/sidecar.ts";
-import { copyDirectory, runSql } from "../support/files.ts";
+import { copyDirectory, readAtRest, runSql } from "../support/files.ts";
 import { elsewhere } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 
 const INSERT = "INSERT INTO t VALUES(1000, 'foreign')";
+const FOREIGN = "SELECT n FROM t WHERE n = 1000";
 
 function keep(copy: string): string {
   const directory = `${path.dirname(copy)}-kept`;
@@ -45,12 +46,23 @@ test("the replica was changed by another program while Lockstep was away", (t) =
   scene.refuses("DIVERGED");
 });
 
-const MATTER_OF_POLICY = "the primary is rolled forward from it: whose word should a replica take?";
-test("a program wrote the replica and was killed", { todo: MATTER_OF_POLICY }, (t) => {
+test("a program began a log beside the replica and was killed", (t) => {
   const scene = Scene.make(t);
   scene.life((db) => db.put(3));
   elsewhere(scene.replica, [INSERT], { killed: true });
-  scene.refuses("DIVERGED");
+  assert.match(scene.refuses("DIVERGED").message, /its log was begun by another program/);
+});
+
+test("a program went on in the log that a crash left beside the replica: nobody can tell", (t) => {
+  const scene = Scene.make(t);
+  const db = scene.open();
+  db.put(3);
+  const image = scene.crashImage();
+  db.close();
+  elsewhere(image.replica, [INSERT], { killed: true });
+  image.life(); // as after a primary's torn tail: what one copy holds is not given up
+  assert.ok(image.events(image.primary).includes("rolled forward"));
+  assert.equal(readAtRest(image.primary, (at) => at.prepare(FOREIGN).all()).length, 1);
 });
 
 test("both went on from one crash, apart", (t) => {
