@@ -26,7 +26,6 @@ import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Delivery } from "./delivery.ts";
 import { replicaFailure } from "./failure.ts";
-import { adopt, comparePages, exportCopy, installLog, makeCopy, resynchronise } from "./prepare.ts";
 
 class Worker {
   readonly #data: WorkerData;
@@ -110,29 +109,34 @@ class Worker {
       case "describe":
         return this.#post({ type: "described", copy: this.#describe() });
       case "copy":
-        await makeCopy(this.#held(), command.membership, watch);
+        await (await preparing()).makeCopy(this.#held(), command.membership, watch);
         return this.#post({ type: "ready" });
       case "compare": {
         const { primary, frame } = command;
+        const { comparePages } = await preparing();
         const result = await comparePages(this.#held(), primary, frame, watch);
         return this.#post({ type: "compared", ...result });
       }
       case "trust-log":
         this.#held().update(TRUST_LOG);
         return this.#post({ type: "described", copy: this.#describe() });
-      case "adopt":
+      case "adopt": {
+        const { adopt } = await preparing();
         adopt(this.#driver, this.#held(), logFrames(this.#describe()), command.membership);
         return this.#post({ type: "ready" });
+      }
       case "delta": {
+        const { resynchronise } = await preparing();
         const at = this.#proven("only a proven replica is re-synchronised");
         await resynchronise(this.#driver, this.#held(), at, command.membership, watch);
         return this.#post({ type: "ready" });
       }
       case "install-log":
-        installLog(this.#driver, this.#held(), command.membership);
+        (await preparing()).installLog(this.#driver, this.#held(), command.membership);
         return this.#post({ type: "ready" });
       case "export": {
         const at = this.#proven("only a proven replica is restored from");
+        const { exportCopy } = await preparing();
         await exportCopy(this.#driver, this.#held(), at, command.to, watch);
         return this.#post({ type: "ready" });
       }
@@ -236,6 +240,11 @@ class Worker {
     this.#data.port.postMessage(report);
     this.#slots.ring();
   }
+}
+
+/** Loaded when there is something to prepare: a start in step does not wait for it. */
+function preparing(): Promise<typeof import("./prepare.ts")> {
+  return import("./prepare.ts");
 }
 
 await new Worker(workerData as WorkerData).run();
