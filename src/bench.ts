@@ -35,7 +35,7 @@ export interface BenchReport {
   readonly directories: {
     readonly primary: string;
     readonly replicas: readonly string[];
-    /** Whether any two copies are on the same one: together they survive less, and are slower. */
+    /** Whether two copies are in one file system. Two on one disk can be different, unnoticed. */
     readonly oneDisk: boolean;
     /** Whether any is in memory: it is fast, and says nothing about a disk. */
     readonly inMemory: boolean;

@@ -1,7 +1,6 @@
 /**
  * The disks' own limit: a thread a directory writes a commit's bytes and syncs them, all at the same
- * time; a commit is done when all are. Nothing that replicates to these disks commits faster, one
- * commit after the other.
+ * time; a commit is done when all are. That is what Lockstep does, without SQLite and without care.
  */
 import { extname } from "node:path";
 import {

@@ -224,6 +224,7 @@ describe("as text", () => {
     ...{ directories, seconds: 30, rounds: 3, bytesPerCommit: 8300 },
     ways: [
       { way: "plain", callers: 1, ratioToPlain: 1, ...figures },
+      { way: "databases", callers: 1, ratioToPlain: 0.25, ...figures },
       { way: "barrier", callers: 8, ratioToPlain: 0.5, ...figures },
     ],
   };
@@ -238,6 +239,7 @@ describe("as text", () => {
     );
     assert.match(shown, /^ +p50 ms +p99 ms +commits\/s +to plain$/m);
     assert.match(shown, /^plain, one database +0\.123 +12\.500 +1235 +1\.00 x$/m);
+    assert.match(shown, /^2 databases, one after the other +0.* +0\.25 x$/m);
     assert.match(shown, /^lockstep barrier, 8 callers +0\.123 +12\.500 +1235 +0\.50 x$/m);
     assert.match(shown, /^lockstep barrier, 8 callers {2}#+ 1235$/m);
     assert.doesNotMatch(shown, /ONE DISK|IN MEMORY/);

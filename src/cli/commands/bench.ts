@@ -19,7 +19,8 @@ removed at the end.
   databases    as many databases as copies, one after the other, without Lockstep
   commit       Lockstep, durability "commit"
   barrier      Lockstep, durability "barrier": so many callers commit and wait, each for its own
-  disk         what the disks can do: the same bytes, written and synced on all at the same time
+  disk         what the disks can do: a thread for each writes the same bytes and syncs them,
+               all at the same time
 
   --json       {"directories": {"primary": string, "replicas": [string, …],
                                 "oneDisk": boolean, "inMemory": boolean},
@@ -44,6 +45,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
   if (!(seconds >= 1 && seconds <= 600)) {
     throw new UsageError(`--seconds takes a number from 1 to 600, not "${values.seconds}".`);
   }
+  const copies = 1 + (values.replica?.length ?? 1);
   const report = await untilInterrupted((signal) =>
     bench({
       directory: values.directory,
@@ -53,7 +55,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
       onProgress: ({ way, trialsDone, trialsTotal }) =>
         io.progress({
           what: "measure",
-          step: way ? label(way) : "done",
+          step: way ? label(way, copies) : "done",
           stepsDone: trialsDone,
           stepsTotal: trialsTotal,
         }),
@@ -68,20 +70,21 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
 export function describe(report: BenchReport, canvas: Canvas): string[] {
   const { directories, ways, rounds, bytesPerCommit } = report;
   const { primary, replicas, oneDisk, inMemory } = directories;
+  const copies = 1 + replicas.length;
   const lines = [
     `primary  ${primary}`,
     ...replicas.map((replica) => `replica  ${replica}`),
     `commits of ${bytes(bytesPerCommit)}, medians of ${rounds} rounds`,
   ];
   if (oneDisk) {
-    const which = replicas.length === 1 ? "BOTH COPIES ARE" : "SOME COPIES ARE";
+    const which = copies === 2 ? "BOTH COPIES ARE" : "SOME COPIES ARE";
     lines.push(`${which} ON ONE DISK: it does all the work, and they would be lost together.`);
     lines.push("To measure another disk too, name a directory on it with --replica.");
   }
   if (inMemory) lines.push("IN MEMORY: this is no disk; a sync costs nothing there.");
-  lines.push("", ...table([HEADER, ...ways.map(row)]), "", "commits/s");
+  lines.push("", ...table([HEADER, ...ways.map((way) => row(way, copies))]), "", "commits/s");
   const bars = ways.map((way) => ({
-    label: label(way),
+    label: label(way, copies),
     value: way.commitsPerSecond,
     figure: way.commitsPerSecond.toFixed(0),
     ours: way.way === "commit" || way.way === "barrier",
@@ -94,9 +97,9 @@ export function describe(report: BenchReport, canvas: Canvas): string[] {
 
 const HEADER = ["", "p50 ms", "p99 ms", "commits/s", "to plain"];
 
-function row(way: WayReport): string[] {
+function row(way: WayReport, copies: number): string[] {
   return [
-    label(way),
+    label(way, copies),
     way.p50Ms.toFixed(3),
     way.p99Ms.toFixed(3),
     way.commitsPerSecond.toFixed(0),
@@ -106,13 +109,14 @@ function row(way: WayReport): string[] {
 
 const LABELS = {
   plain: "plain, one database",
-  databases: "plain, one database a copy",
+  databases: "databases, one after the other",
   commit: "lockstep commit",
   barrier: "lockstep barrier",
   disk: "the disk's own limit",
 };
 
-function label({ way, callers }: Pick<WayReport, "way" | "callers">): string {
+function label({ way, callers }: Pick<WayReport, "way" | "callers">, copies: number): string {
+  if (way === "databases") return `${copies} ${LABELS.databases}`;
   if (way !== "barrier") return LABELS[way];
   return `${LABELS.barrier}, ${callers} caller${callers === 1 ? "" : "s"}`;
 }
