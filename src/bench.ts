@@ -70,7 +70,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   try {
     const trialsTotal = rounds * measured.length;
     let trialsDone = 0;
-    for (const way of turns(measured, rounds)) {
+    for (const way of inTurn(measured, rounds)) {
       onProgress?.({ way, trialsDone, trialsTotal });
       const milliseconds = (seconds * 1000) / trialsTotal;
       const trial = await places.with((directories) =>
@@ -100,13 +100,9 @@ function measurable(): readonly Way[] {
   return ways.filter(({ way }) => way !== "barrier" || wrongWith("durability", "barrier") === null);
 }
 
-/** Every way once a round. Nobody always comes after the same neighbour. */
-function* turns(order: readonly Way[], rounds: number): Generator<Way> {
-  for (let round = 0; round < rounds; round++) {
-    const first = Math.floor((order.length * round) / rounds);
-    yield* order.slice(first);
-    yield* order.slice(0, first);
-  }
+/** There and back: nobody always comes after the same neighbour, nor always early. */
+function* inTurn(order: readonly Way[], rounds: number): Generator<Way> {
+  for (let round = 0; round < rounds; round++) yield* round % 2 ? order.toReversed() : order;
 }
 
 function summary(trials: Map<Way, Trial[]>): Pick<BenchReport, "bytesPerCommit" | "ways"> {

@@ -73,6 +73,7 @@ function plain(paths: readonly string[]): Opened {
 
 async function measure(task: TrialTask): Promise<Trial> {
   const opened = open(task);
+  await opened.durable?.();
   const opening = performance.now(); // since the process began
   const end = Math.max(task.milliseconds, opening + task.milliseconds * MEASURED_MIN);
   const start = opening + (end - opening) * WARM_UP;

@@ -123,7 +123,10 @@ function label({ way, callers }: Pick<WayReport, "way" | "callers">, copies: num
 
 const INTERRUPTIONS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** A signal that would end the process aborts the work, and ends the process after its clean-up. */
+/**
+ * A signal that would end the process aborts the work, and ends the process after its clean-up. The
+ * second time it ends it at once: a disk that hangs cannot be cleaned.
+ */
 async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   let interruption: NodeJS.Signals | null = null;
@@ -131,7 +134,7 @@ async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): P
     interruption ??= signal;
     controller.abort();
   };
-  for (const signal of INTERRUPTIONS) process.on(signal, interrupt);
+  for (const signal of INTERRUPTIONS) process.once(signal, interrupt);
   try {
     return await work(controller.signal);
   } finally {
