@@ -126,9 +126,15 @@ describe("installed", () => {
   test("the command runs", () => {
     const bin = join(project, "node_modules", ".bin", windows ? "lockstep.cmd" : "lockstep");
     const help = must(bin, ["--help"], project);
-    for (const command of ["sync", "status", "verify", "restore"]) {
+    for (const command of ["sync", "status", "verify", "restore", "bench"]) {
       assert.match(help, new RegExp(`\\b${command}\\b`));
     }
+  });
+
+  test("the bench finds its child process and its threads in the built code", () => {
+    const bin = join(installed, "bin", "lockstep.cjs");
+    const report = must(process.execPath, [bin, "bench", "--seconds", "1", "--json"], project);
+    assert.ok(JSON.parse(report).ways.length > 0);
   });
 
   const replicate = `

@@ -24,6 +24,7 @@ const LAYERS = [
   ["verify/", "verify", "restore/", "restore", "status", "sync"],
   ["dropin/"], // what both drop-ins share
   ["index", "better-sqlite3"],
+  ["bench/", "bench"], // measures what applications use
   ["cli/"],
 ];
 

@@ -4,11 +4,14 @@
  */
 import { styleText } from "node:util";
 import { LockstepError } from "../errors.ts";
+import type { Canvas } from "./chart.ts";
 
-/** A terminal, a pipe or a file; `isTTY` and `columns` as Node.js gives them. */
+/** A terminal, a pipe or a file; `isTTY`, `columns` and `hasColors` as Node.js gives them. */
 export interface Output {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  /** Says no if the environment does: `NO_COLOR`, `TERM=dumb`. */
+  hasColors?(): boolean;
   write(text: string): unknown;
 }
 
@@ -21,6 +24,15 @@ export interface Work {
   readonly bytesDone: number;
   readonly bytesTotal: number;
   readonly bytesPerSecond: number;
+}
+
+/** A piece of work in steps that take about the same time. */
+export interface Steps {
+  readonly what: string;
+  /** The one that is being done. */
+  readonly step: string;
+  readonly stepsDone: number;
+  readonly stepsTotal: number;
 }
 
 export class Io {
@@ -48,6 +60,13 @@ export class Io {
     this.#out.write(`${JSON.stringify(value, null, 2)}\n`);
   }
 
+  /** What a drawing among the result's lines is drawn on. */
+  get canvas(): Canvas {
+    const terminal = this.#out.isTTY === true;
+    const color = terminal && (this.#out.hasColors?.() ?? false);
+    return { terminal, color, columns: (terminal ? this.#out.columns : undefined) ?? 80 };
+  }
+
   /** A line for people that is not the result. */
   note(line: string): void {
     this.#endBar();
@@ -55,8 +74,9 @@ export class Io {
   }
 
   /** The state of long work; call it as often as you like. */
-  progress(work: Work): void {
-    const done = work.bytesDone >= work.bytesTotal;
+  progress(work: Work | Steps): void {
+    const [workDone, total] = amounts(work);
+    const done = workDone >= total;
     const isNew = work.what !== this.#what;
     if (this.#err.isTTY) {
       if (isNew) this.#endBar();
@@ -128,8 +148,9 @@ const PLAIN_MS = 2000;
 const BAR_MAX = 30;
 
 /** `copy /mnt/usb/app.db [#####-----]  50 % 5.0 MB of 10.0 MB, 5.0 MB/s`, cut to the terminal. */
-function bar(work: Work, columns: number): string {
-  const share = work.bytesTotal > 0 ? Math.min(1, work.bytesDone / work.bytesTotal) : 1;
+function bar(work: Work | Steps, columns: number): string {
+  const [done, total] = amounts(work);
+  const share = total > 0 ? Math.min(1, done / total) : 1;
   const text = `${work.what} `;
   const numbers = ` ${String(Math.floor(share * 100)).padStart(3)} % ${amount(work)}`;
   const width = Math.min(BAR_MAX, columns - text.length - numbers.length - 2);
@@ -138,7 +159,14 @@ function bar(work: Work, columns: number): string {
   return `${text}[${"#".repeat(filled)}${"-".repeat(width - filled)}]${numbers}`;
 }
 
-function amount({ bytesDone, bytesTotal, bytesPerSecond }: Work): string {
+/** What is done, of how much. */
+function amounts(work: Work | Steps): [number, number] {
+  return "step" in work ? [work.stepsDone, work.stepsTotal] : [work.bytesDone, work.bytesTotal];
+}
+
+function amount(work: Work | Steps): string {
+  if ("step" in work) return `${work.stepsDone} of ${work.stepsTotal}: ${work.step}`;
+  const { bytesDone, bytesTotal, bytesPerSecond } = work;
   const speed = bytesPerSecond > 0 ? `, ${bytes(bytesPerSecond)}/s` : "";
   return `${bytes(bytesDone)} of ${bytes(bytesTotal)}${speed}`;
 }

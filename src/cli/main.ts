@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
   restore: () => import("./commands/restore.ts"),
+  bench: () => import("./commands/bench.ts"),
 };
 
 const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
@@ -28,6 +29,7 @@ const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
   status PRIMARY REPLICA…    where each copy stands; reads only, live databases too
   verify A B                 compare two copies page by page, and check both
   restore REPLICA DEST       make a replica the database again
+  bench                      what replication costs on these disks
 
 Options of every command:
   --json       the result as one JSON document on stdout, errors as {"error": {…}}

@@ -11,13 +11,14 @@ describe("usage", () => {
   test("--help and --version: 0, on stdout", () => {
     const help = lockstep("--help");
     assert.deepEqual([help.status, help.stderr], [0, ""]);
-    for (const name of commands) assert.match(help.stdout, new RegExp(`^  ${name} `, "m"));
+    for (const name of [...commands, "bench"])
+      assert.match(help.stdout, new RegExp(`^  ${name} `, "m"));
     assert.match(help.stdout, /Exit status: 0 .*1 .*2 /);
     const { version } = createRequire(import.meta.url)("../../package.json");
     assert.equal(lockstep("--version").stdout, `${version}\n`);
   });
 
-  for (const name of commands) {
+  for (const name of [...commands, "bench"]) {
     test(`${name} --help: 0, with synopsis, JSON shape and exit status`, () => {
       const { status, stdout, stderr } = lockstep(name, "--help");
       assert.deepEqual([status, stderr], [0, ""]);
@@ -25,7 +26,9 @@ describe("usage", () => {
       assert.match(stdout, /--json/);
       assert.match(stdout, /^Exit status: 0 .*1 .*2 wrong usage\.$/m);
     });
+  }
 
+  for (const name of commands) {
     test(`${name} without arguments: 2, with its usage on stderr`, () => {
       const { status, stdout, stderr } = lockstep(name);
       assert.deepEqual([status, stdout], [2, ""]);
@@ -93,6 +96,13 @@ describe("progress", () => {
     const io = new Io(sink(false), err);
     for (const done of [1, 2, 3, 2e6]) io.progress(work(done));
     assert.equal(err.text, "copy …\ncopy 2.0 MB of 2.0 MB, 1.0 MB/s\n");
+  });
+
+  test("work in steps names the one that is being done", () => {
+    const err = sink(true);
+    const io = new Io(sink(false), err);
+    io.progress({ what: "measure", step: "plain", stepsDone: 1, stepsTotal: 4 });
+    assert.match(err.text, /measure \[#+-+\] {2}25 % 1 of 4: plain$/);
   });
 });
 
