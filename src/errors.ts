@@ -49,6 +49,10 @@ export const codes = {
   /** Another program restarted the primary's log: some of its transactions were not seen. */
   PRIMARY_CHANGED: "ERR_LOCKSTEP_PRIMARY_CHANGED",
 
+  // At durable(). Nothing has failed.
+  /** The caller's deadline passed before every copy had synced. Unknown, not failed. */
+  DEADLINE: "ERR_LOCKSTEP_DEADLINE",
+
   // At a statement. Nothing was executed.
   /** The statement sets something that Lockstep owns, or would replace what is replicated. */
   OWNED: "ERR_LOCKSTEP_OWNED",

@@ -8,9 +8,9 @@ export interface ReplicaStatus {
   readonly path: string;
   /** "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged. */
   readonly state: "mirroring" | "failed" | "closed";
-  /** What it holds, durably: `timeline/generation/frame/checksum`; null if it failed. */
+  /** What it is known to hold, durably: `timeline/generation/frame/checksum`; null if it failed. */
   readonly position: string | null;
-  /** Committed frames it is not known to hold; 0 between commits. */
+  /** Committed frames it is not known to hold; with durability `commit` 0 between commits. */
   readonly lag: number;
   readonly lastError: LockstepError | null;
 }
@@ -18,6 +18,8 @@ export interface ReplicaStatus {
 export interface ReplicationStatus {
   readonly primary: { readonly path: string; readonly position: string; readonly logBytes: number };
   readonly replicas: readonly ReplicaStatus[];
+  /** How often a commit had to wait because a replica was a whole ring of frames behind. */
+  readonly waits: number;
   /** What fenced the connection, or null. */
   readonly failure: LockstepError | null;
 }
@@ -34,13 +36,13 @@ export interface ReplicationEvents {
 /** The replication of one database; shared by all connections of this thread to the same primary. */
 export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
   readonly #status: () => ReplicationStatus;
-  readonly #durable: () => string;
+  readonly #durability: Waiting;
 
   /** @internal */
-  constructor(status: () => ReplicationStatus, durable: () => string) {
+  constructor(status: () => ReplicationStatus, durability: Waiting) {
     super();
     this.#status = status;
-    this.#durable = durable;
+    this.#durability = durability;
   }
 
   /** Every copy: state, position, lag, last error. Reads no file but the shared index of the log. */
@@ -50,10 +52,37 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
 
   /**
    * Resolves with the position when everything committed before the call is on stable storage in
-   * every copy. With durability `commit` that is so already when a write returns.
-   * Rejects with the error that fenced the connection.
+   * every copy. Callers at the same time share one sync. With durability `commit` it is so already
+   * when a write returns.
+   *
+   * Rejects with the error that fenced the connection: then it will not be known to be durable
+   * before the database is reopened. With ERR_LOCKSTEP_DEADLINE, or the signal's reason, if the
+   * caller would not wait longer: the sync goes on, and asking again tells.
    */
-  async durable(): Promise<string> {
-    return this.#durable();
+  durable(options?: DurableOptions): Promise<string> {
+    return this.#durability.durable(options);
   }
+
+  /**
+   * The same, blocking.
+   * @param timeout in milliseconds; default: as long as `replicaTimeout` allows
+   * @throws LockstepError what fenced the connection; DEADLINE
+   */
+  durableSync({ timeout }: { readonly timeout?: number | undefined } = {}): string {
+    return this.#durability.durableSync(timeout);
+  }
+}
+
+/** How the handle waits; the hub does it. */
+interface Waiting {
+  durable(options: DurableOptions | undefined): Promise<string>;
+  durableSync(timeout: number | undefined): string;
+}
+
+/** How long a caller of `durable()` is willing to wait. */
+export interface DurableOptions {
+  /** Stops waiting, not the sync: rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Stops waiting after so many milliseconds. Default: as long as `replicaTimeout` allows. */
+  readonly timeout?: number | undefined;
 }

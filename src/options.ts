@@ -5,7 +5,7 @@ import path from "node:path";
 import { inspect } from "node:util";
 import { codes, LockstepError } from "./errors.ts";
 
-export type Durability = "commit";
+export type Durability = "commit" | "barrier";
 export type ReplicaFailurePolicy = "stop";
 
 /** Progress of long work at the start; `bytesPerSecond` is the average since the phase began. */
@@ -27,7 +27,11 @@ export interface ReplicationOptions {
    * start at the working directory, as the primary's does.
    */
   replicas?: readonly Replica[] | undefined;
-  /** What a returning write means. Only `"commit"`: it is on stable storage in every copy. */
+  /**
+   * What a returning write means. `"commit"` (default): it is on stable storage in every copy.
+   * `"barrier"`: it is committed, and on its way; `await replication.durable()` says when every copy
+   * has it. Power that fails before may take it back, whole and from the end.
+   */
   durability?: Durability | undefined;
   /** What a failing replica does to commits. Only `"stop"`: the connection is fenced. */
   onReplicaFailure?: ReplicaFailurePolicy | undefined;
@@ -44,6 +48,7 @@ export interface ReplicationOptions {
 /** Checked, with the defaults filled in; replica paths absolute. */
 export interface Replication {
   readonly replicas: readonly string[];
+  readonly durability: Durability;
   readonly replicaTimeout: number;
   readonly restoreMissing: boolean;
   readonly checkpointBytes: number;
@@ -77,6 +82,7 @@ export function readOptions(options: unknown, inDsn: ReplicationOptions): Replic
   }
   return {
     replicas: absolutePaths(merged.replicas),
+    durability: merged.durability ?? "commit",
     replicaTimeout: merged.replicaTimeout ?? 60_000,
     restoreMissing: merged.restoreMissing ?? false,
     checkpointBytes: merged.checkpointBytes ?? 8 << 20,
@@ -116,7 +122,9 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
     ],
     [(value: Replica[]) => value.every(isPlainPath), "hold paths of files"],
   ],
-  durability: [[(value: unknown) => value === "commit", 'be "commit"']],
+  durability: [
+    [(value: unknown) => value === "commit" || value === "barrier", 'be "commit" or "barrier"'],
+  ],
   onReplicaFailure: [[(value: unknown) => value === "stop", 'be "stop"']],
   replicaTimeout: [
     [integerFrom(1, 0x7fffffff), "be an integer from 1 to 2147483647, in milliseconds"],

@@ -95,6 +95,7 @@ function bringTogether(
 ): string {
   const hub = openHub("node:sqlite", primary, {
     replicas: [replica],
+    durability: "commit",
     replicaTimeout: REPLICA_TIMEOUT_MS,
     restoreMissing: false,
     checkpointBytes: CHECKPOINT_BYTES,

@@ -53,7 +53,7 @@ export class Disks {
 
   /** Returns when every disk has it. */
   commit(): void {
-    this.#slots.publish(++this.#commits);
+    this.#slots.publish(++this.#commits, true);
     this.#await((index) => this.#slots.tail(index) === this.#commits);
   }
 

@@ -1,9 +1,11 @@
 /**
  * The commit gate: what happens between a statement's return inside SQLite and its return to the
- * application. One straight line, in `#replicate`.
+ * application. With durability `commit` one straight line, `#take` and then `settle`; with `barrier`
+ * a statement returns after `#take`, and barrier.ts settles for many at once.
  *
  * Invariants:
- *   - `primary.position` is what every replica has confirmed as synced;
+ *   - `primary.position` is what was handed to every mirror, and `durable` what is known to be on
+ *     stable storage in every copy; with durability `commit` they differ only within `pass`;
  *   - a commit is seen by reading SQLite's wal-index, never inferred from the statement;
  *   - frames are taken by the committing thread, before anything else can happen to the log;
  *   - while the gate is open a read mark keeps the log's generation from restarting unseen.
@@ -18,13 +20,32 @@ import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
+/** How much is put into the ring before the workers are woken although nobody waits for a sync. */
+const PUBLISH_BYTES = 256 << 10;
+
+export interface Mark {
+  readonly taken: number;
+  readonly position: Position;
+}
+
 export class Gate {
+  /** What every copy holds on stable storage, as far as is known. */
+  durable: Position;
+  /** Is something committed and not handed over yet? */
+  noted = false;
+  /** How often a commit waited for room in the ring. */
+  waits = 0;
   readonly #primary: Primary;
   readonly #mirrors: readonly Mirror[];
   readonly #slots: Slots;
   readonly #ring: RingWriter;
   /** In milliseconds. */
   readonly #timeout: number;
+  /** How often frames were taken; what was taken first is durable first. */
+  #taken = 0;
+  #durableTaken = 0;
+  /** The bell at which the mirrors were last asked for failures. */
+  #heard = 0;
 
   constructor(
     primary: Primary,
@@ -32,6 +53,7 @@ export class Gate {
     { memory, slots, timeout }: { memory: SharedMemory; slots: Slots; timeout: number },
   ) {
     this.#primary = primary;
+    this.durable = primary.position;
     this.#mirrors = mirrors;
     this.#slots = slots;
     this.#ring = new RingWriter(memory.ring);
@@ -40,49 +62,149 @@ export class Gate {
 
   /** True once everything committed is durable everywhere; false if there was nothing new. */
   pass(): boolean {
+    const news = this.handOver();
+    if (news || !this.settled) this.settle();
+    return news;
+  }
+
+  /** Hands over what was committed since the last time, to be made durable; false if nothing was. */
+  handOver(): boolean {
     if (!this.#primary.hasNews()) return false;
-    this.#replicate(this.#primary.position.frame);
+    this.#take(this.#primary.position.frame);
     return true;
+  }
+
+  /**
+   * Notes what was committed, and hands it over once it is worth the copying: many small commits go
+   * together. Until then the read mark keeps their frames where they are.
+   * @returns is something committed that is not durable everywhere yet?
+   */
+  note(): boolean {
+    const primary = this.#primary;
+    if (primary.hasNews()) {
+      const { frames, pageSize } = primary.index;
+      const bytes = (frames - primary.position.frame) * frameSize(pageSize);
+      const isFresh = !sameSalts(primary.index, primary.position);
+      if (isFresh || bytes >= PUBLISH_BYTES) this.#take(primary.position.frame);
+      else this.noted = true;
+      this.#pollFailures();
+    }
+    return !this.settled;
+  }
+
+  /** Is everything that was committed, as far as it was noted, durable everywhere? */
+  get settled(): boolean {
+    return !this.noted && this.durable === this.#primary.position;
+  }
+
+  /** Where the ring ends now: with `isConfirmed` tells when what was handed over is on replicas. */
+  get head(): number {
+    return this.#ring.head;
+  }
+
+  /** What was handed over up to now; for `becameDurable`. */
+  get mark(): Mark {
+    return { taken: this.#taken, position: this.#primary.position };
+  }
+
+  /** Every copy has synced what was handed over up to this mark. */
+  becameDurable({ taken, position }: Mark): void {
+    if (taken < this.#durableTaken) return;
+    this.#durableTaken = taken;
+    this.durable = position;
   }
 
   /** At the start: sends what replicas lack, from frame `from` on, and makes all of it durable. */
   catchUp(from: number): void {
-    if (this.#primary.readIndex().frames > from) this.#replicate(from);
-    this.#primary.syncLog();
+    if (this.#primary.readIndex().frames > from) this.#take(from);
+    this.settle();
   }
 
   /** @param after the frame after which to send, in the present generation */
-  #replicate(after: number): void {
+  #take(after: number): void {
     const primary = this.#primary;
 
     // 1. How far does the log reach, and is it still the generation that the replicas hold?
     const log = primary.readIndex();
-    const fresh = !sameSalts(log, primary.position);
+    const base = primary.position;
+    const fresh = !sameSalts(log, base);
     // durable: what was written unseen is noticed
     if (fresh && !primary.foldedHere()) throw restarted(primary.path);
     // durable: what was overwritten is noticed
-    if (!fresh && !continues(log, primary.position)) throw restarted(primary.path);
-    const base = primary.position;
-
-    // 2. Hand the new frames to every mirror; each starts to write at once.
-    this.#send(log, fresh ? 0 : after);
-
-    // 3. Meanwhile sync the primary's own log, and put a new generation on record.
-    primary.syncLog(); // durable: the primary has the commit
+    if (!fresh && !continues(log, base)) throw restarted(primary.path);
     const { salt1, salt2, sum1, sum2, frames } = log;
+
+    // 2. Hand the new frames to every mirror.
+    this.#send(log, fresh ? 0 : after);
+    this.noted = false;
+    this.#taken++;
+    primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
+
+    // 3. Put a new generation on record, and keep it from restarting before it is folded.
     if (fresh) {
+      this.#publish(false); // the mirrors do the same meanwhile
       // durable: the primary's generation is on record
       primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
     }
-
-    // 4. Wait until every replica has synced.
-    this.#await(() => this.#confirmed()); // durable: the replicas have the commit
-
-    // 5. That is the new position of all copies.
-    primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
-
-    // 6. Keep the generation from restarting before it is folded.
     if (fresh || !primary.held) primary.hold(); // durable: the log cannot restart unseen
+    this.#pollFailures();
+  }
+
+  /**
+   * Blocks until everything that was handed over is durable in every copy.
+   * @param patience fails only this call, not the copies; in milliseconds
+   * @returns false if the patience ended first
+   */
+  settle(patience = Number.POSITIVE_INFINITY): boolean {
+    const { mark } = this;
+
+    // 4. Let the mirrors sync; meanwhile sync the primary's own log.
+    const head = this.requestSync();
+    this.#primary.syncLog(); // durable: the primary has the commit
+
+    // 5. Wait until every replica has synced. That is the new position of all copies.
+    // durable: the replicas have the commit
+    if (!this.#await(() => this.isConfirmed(head), patience)) return false;
+    this.becameDurable(mark);
+    return true;
+  }
+
+  /** Has the mirrors sync what was handed over; returns where the ring ends now. */
+  requestSync(): number {
+    this.#publish(true);
+    return this.#ring.head;
+  }
+
+  /** Has every replica synced the ring's content up to `head`? */
+  isConfirmed(head: number): boolean {
+    for (const { index } of this.#mirrors) {
+      if (((this.#slots.tail(index) - head) | 0) < 0) return false;
+    }
+    return true;
+  }
+
+  /** @throws LockstepError what a mirror has failed with */
+  pollMirrors(): void {
+    for (const mirror of this.#mirrors) {
+      const failure = mirror.poll();
+      if (failure) throw failure;
+    }
+  }
+
+  /** The failure of the mirror that is the furthest behind: it has not moved for too long. */
+  timedOut(): LockstepError {
+    return this.#slowestMirror().timedOut();
+  }
+
+  /** Where the slowest mirror is. */
+  get slowestTail(): number {
+    const { head } = this.#ring;
+    let slowest = head;
+    for (const { index } of this.#mirrors) {
+      const tail = this.#slots.tail(index);
+      if ((head - tail) >>> 0 > (head - slowest) >>> 0) slowest = tail;
+    }
+    return slowest;
   }
 
   /** Copies frames `after + 1` to the log's end into the ring, in pieces if they are many. */
@@ -94,51 +216,59 @@ export class Gate {
       const frames = Math.min(perPiece, last - first + 1);
       const offset = first === 1 ? 0 : frameOffset(first, pageSize);
       const bytes = frameOffset(first + frames, pageSize) - offset;
-      this.#await(() => this.#ring.free(this.#slowestTail()) >= this.#ring.needs(bytes));
+      if (!this.#hasRoom(bytes)) {
+        this.waits++;
+        this.#publish(true);
+        this.#await(() => this.#hasRoom(bytes));
+      }
       const window = this.#ring.reserve(bytes);
       this.#primary.readLog(window.bytes, window.at, bytes, offset);
       const ends = first + frames - 1 === last;
       this.#ring.commit(window, { first, frames, pageSize, salt1, salt2, sum1, sum2, ends });
-      this.#slots.publish(this.#ring.head);
+      if (this.#ring.unpublished >= PUBLISH_BYTES) this.#publish(false);
       first += frames;
     }
   }
 
-  #confirmed(): boolean {
-    const { head } = this.#ring;
-    return this.#mirrors.every((mirror) => this.#slots.tail(mirror.index) === head);
+  #hasRoom(bytes: number): boolean {
+    return this.#ring.free(this.slowestTail) >= this.#ring.needs(bytes);
   }
 
-  #slowestTail(): number {
-    let slowest = this.#ring.head;
-    for (const { index } of this.#mirrors) {
-      const tail = this.#slots.tail(index);
-      if ((this.#ring.head - tail) >>> 0 > (this.#ring.head - slowest) >>> 0) slowest = tail;
-    }
-    return slowest;
+  /** Shows the workers what is in the ring. */
+  #publish(sync: boolean): void {
+    this.#slots.publish(this.#ring.publish(), sync);
+  }
+
+  /** Nobody may be waiting: a failure is noticed with the next commit. */
+  #pollFailures(): void {
+    const bell = this.#slots.bell();
+    if (bell === this.#heard) return;
+    this.#heard = bell;
+    this.pollMirrors();
   }
 
   /**
    * Blocks until `done`, a mirror's failure, or until the slowest mirror has not moved for
    * `timeout`. The order of reads is slots.ts's.
+   * @returns false if `patience` ended first, in milliseconds
    */
-  #await(done: () => boolean): void {
-    let tail = this.#slowestTail();
+  #await(done: () => boolean, patience = Number.POSITIVE_INFINITY): boolean {
+    if (done()) return true;
+    const end = performance.now() + patience;
+    let tail = this.slowestTail;
     let deadline = performance.now() + this.#timeout;
     for (;;) {
       const seen = this.#slots.bell();
-      if (done()) return;
-      if (tail !== this.#slowestTail()) {
-        tail = this.#slowestTail();
+      if (done()) return true;
+      if (tail !== this.slowestTail) {
+        tail = this.slowestTail;
         deadline = performance.now() + this.#timeout;
       }
-      for (const mirror of this.#mirrors) {
-        const failure = mirror.poll();
-        if (failure) throw failure;
-      }
-      const left = deadline - performance.now();
-      if (left <= 0) throw this.#slowestMirror().timedOut();
-      this.#slots.waitForBell(seen, left);
+      this.pollMirrors();
+      const now = performance.now();
+      if (now >= deadline) throw this.timedOut();
+      if (now >= end) return false;
+      this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
     }
   }
 

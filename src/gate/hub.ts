@@ -8,10 +8,17 @@ import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
 import { realPath } from "../lineage/describe.ts";
-import { formatPosition } from "../lineage/position.ts";
-import { type ReplicaStatus, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
+import { formatPosition, type Position } from "../lineage/position.ts";
+import {
+  type DurableOptions,
+  type ReplicaStatus,
+  ReplicationHandle,
+  type ReplicationStatus,
+} from "../observe.ts";
 import type { Replication } from "../options.ts";
-import { frameOffset } from "../wal/format.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
+import type { SharedIndex } from "../wal/shared-index.ts";
+import { Barrier, deadline } from "./barrier.ts";
 import { type CheckpointOutcome, checkpointAll } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
@@ -61,6 +68,8 @@ export class Hub {
   readonly #primary: Primary;
   readonly #mirrors: Mirror[] = [];
   readonly #gate: Gate;
+  /** With durability `barrier`: who waits for what was handed over. */
+  readonly #barrier: Barrier | null;
   readonly #clients = new Set<HubClient>();
   #references = 1;
   #failure: LockstepError | null = null;
@@ -90,13 +99,13 @@ export class Hub {
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
-    this.replication = new ReplicationHandle(
-      () => this.#status(),
-      () => {
-        this.gate();
-        return formatPosition(this.#primary.position);
-      },
-    );
+    const context = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
+    this.#barrier =
+      options.durability === "barrier" ? new Barrier(this.#gate, this.#primary, context) : null;
+    this.replication = new ReplicationHandle(() => this.#status(), {
+      durable: (waiting) => this.#durable(waiting),
+      durableSync: (patience) => this.#durableSync(patience),
+    });
   }
 
   /** What fenced the connections, or null. */
@@ -109,14 +118,15 @@ export class Hub {
     if (this.#failure) throw this.#failure;
     const same =
       driver === this.#driver &&
+      options.durability === this.#options.durability &&
       options.replicas.length === this.#options.replicas.length &&
       options.replicas.every((path, i) => path === this.#options.replicas[i]);
     if (!same) {
       throw new LockstepError(codes.BAD_OPTION, {
         copy: this.#key,
-        what: `This thread has it open already with ${this.#driver} and other replicas`,
+        what: `This thread has it open already with ${this.#driver}, durability ${this.#options.durability} and its replicas`,
         state: "The open connection is not affected",
-        next: "Open it with the same driver and replicas, or close the other connection first",
+        next: "Open it with the same of all three, or close the other connection first",
       });
     }
     this.#references++;
@@ -131,19 +141,21 @@ export class Hub {
   }
 
   /**
-   * After anything that may have committed. Returns when every copy holds it on stable storage.
+   * After anything that may have committed. Returns when every copy holds it on stable storage; with
+   * durability `barrier` when it is handed over.
    * @throws LockstepError: the transaction may be on some copies and not on others; fenced
    */
   gate(): void {
     if (this.#failure) throw this.#failure;
     try {
-      if (!this.#gate.pass()) return;
+      if (!(this.#barrier ? this.#gate.note() : this.#gate.pass())) return;
     } catch (error) {
       throw this.#fence(error);
     }
-    // The commit is durable. A checkpoint that fails fences what comes after it, not this.
+    this.#barrier?.touch();
+    // The commit is where it must be. A checkpoint that fails fences what comes after it, not this.
     const { position } = this.#primary;
-    const logBytes = frameOffset(position.frame + 1, this.#primary.readIndex().pageSize);
+    const logBytes = frameOffset(position.frame + 1, this.#primary.index.pageSize);
     if (logBytes >= this.#checkpointAt) this.#checkpoint(logBytes);
   }
 
@@ -156,6 +168,29 @@ export class Hub {
     if (client) this.#clients.delete(client);
     this.#references--;
     if (this.#references === 0) this.#close();
+  }
+
+  #durable(options: DurableOptions | undefined): Promise<string> {
+    try {
+      // What is noted already need not be looked for: the round that is waited for takes it all.
+      if (this.#failure || !this.#barrier || !this.#gate.noted) this.gate();
+      return this.#barrier?.durable(options) ?? Promise.resolve(formatPosition(this.#gate.durable));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #durableSync(patience: number | undefined): string {
+    this.gate();
+    try {
+      this.#gate.handOver();
+      const settled = this.#gate.settled || this.#gate.settle(patience);
+      if (!settled) throw deadline(this.#key, patience as number);
+    } catch (error) {
+      const isLate = error instanceof LockstepError && error.code === codes.DEADLINE;
+      throw isLate ? error : this.#fence(error);
+    }
+    return formatPosition(this.#gate.durable);
   }
 
   /** At process exit: what the application left open. */
@@ -204,6 +239,7 @@ export class Hub {
         this.#fence(error);
       }
     }
+    this.#barrier?.close();
     const event = this.#failure ? `failed: ${(this.#failure as LockstepError).code}` : "closed";
     // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
     const failed = everyStep([
@@ -229,6 +265,7 @@ export class Hub {
         : gateFailure(this.#key, error);
     this.#failure = failure;
     for (const client of this.#clients) client.onFence(failure);
+    this.#barrier?.fail(failure);
     this.#tell(() => this.replication?.emit("failed", failure));
     if (error instanceof InvariantError) throw error; // our bug: it stops the process
     return failure;
@@ -244,6 +281,7 @@ export class Hub {
 
   #status(): ReplicationStatus {
     const { position } = this.#primary;
+    const { durable } = this.#gate;
     const closed = this.#references === 0;
     const log = this.#failure || closed ? null : this.#primary.readIndex();
     return {
@@ -256,14 +294,20 @@ export class Hub {
         (mirror): ReplicaStatus => ({
           path: mirror.path,
           state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
-          position: mirror.failure ? null : formatPosition(position),
-          lag: log && log.frames > position.frame ? log.frames - position.frame : 0,
+          position: mirror.failure ? null : formatPosition(durable),
+          lag: log ? framesBetween(durable, log) : 0,
           lastError: mirror.failure,
         }),
       ),
+      waits: this.#gate.waits,
       failure: this.#failure,
     };
   }
+}
+
+/** How many frames of the log are after a position. */
+function framesBetween(position: Position, log: SharedIndex): number {
+  return sameSalts(position, log) ? Math.max(0, log.frames - position.frame) : log.frames;
 }
 
 /** A copy of a file on itself is none. */

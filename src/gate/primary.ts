@@ -41,7 +41,7 @@ export class Primary {
   #index: SharedIndex | null = null;
   /** Is the guard in a read transaction? */
   held = false;
-  /** What every replica holds, durably: advanced at the end of each commit. */
+  /** What was handed to every mirror: the end of the log, as far as it was seen. */
   position: Position;
 
   /** Locks it. @throws LockstepError LOCKED */
@@ -178,6 +178,11 @@ export class Primary {
     rewriteLog(this.path, frameOffset(copy.position.frame + 1, copy.log.header.pageSize));
   }
 
+  /** The wal-index's header as it was last read. */
+  get index(): SharedIndex {
+    return this.#index as SharedIndex;
+  }
+
   /** The wal-index's header; waits out another program's update of it. */
   readIndex(): SharedIndex {
     const index = this.#index as SharedIndex;
@@ -228,10 +233,15 @@ export class Primary {
     if (n !== length) throw new Error(`the log ends at byte ${offset + n}`);
   }
 
-  /** The log is on stable storage, under its name. */
-  syncLog(): void {
+  /** @throws if the log's name is gone: what is synced then survives nothing */
+  assertLogHasName(): void {
     // durable: not a nameless log
     if (fs.fstatSync(this.#log).nlink === 0) throw new Error("the log was unlinked");
+  }
+
+  /** The log is on stable storage, under its name. */
+  syncLog(): void {
+    this.assertLogHasName();
     fs.fdatasyncSync(this.#log); // durable: the primary's log
   }
 

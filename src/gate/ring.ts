@@ -45,6 +45,7 @@ export class RingWriter {
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
   #head = 0;
+  #published = 0;
 
   constructor(ring: Uint8Array<SharedArrayBuffer>) {
     invariant((ring.length & (ring.length - 1)) === 0, "a ring's size is a power of two");
@@ -53,6 +54,17 @@ export class RingWriter {
   }
 
   get head(): number {
+    return this.#head;
+  }
+
+  /** How many bytes the workers have not been shown yet. */
+  get unpublished(): number {
+    return (this.#head - this.#published) >>> 0;
+  }
+
+  /** What is in the ring is about to be shown: returns its head. */
+  publish(): number {
+    this.#published = this.#head;
     return this.#head;
   }
 

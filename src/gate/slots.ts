@@ -7,7 +7,8 @@
  * what counts.
  *
  *   HEAD       stored by the committing thread AFTER the bytes before it are in the ring
- *   WORK       counted up by the committing thread after HEAD was stored or a command was posted
+ *   SYNC       stored by the committing thread AFTER HEAD: what must be synced, up to there
+ *   WORK       counted up by the committing thread after HEAD and SYNC were stored or a command was posted
  *   BELL       counted up by a worker after its TAIL or STATE was stored or a message was posted
  *   TAIL(i)    stored by worker i; passes a transaction's end only AFTER that is synced on replica i
  *   STATE(i)   stored by worker i, see `states`; FAILED only AFTER the error was posted
@@ -34,6 +35,7 @@ export type State = (typeof states)[keyof typeof states];
 const HEAD = 0;
 const WORK = 1;
 const BELL = 2;
+const SYNC = 3;
 const PER_REPLICA = 4;
 const TAIL = 0;
 const STATE = 1;
@@ -76,9 +78,10 @@ export class Slots {
 
   // The committing thread's side.
 
-  /** Publishes the ring up to `head` and wakes the workers. */
-  publish(head: number): void {
+  /** Publishes the ring up to `head`, to be synced or not yet, and wakes the workers. */
+  publish(head: number, sync: boolean): void {
     Atomics.store(this.#cells, HEAD, head | 0);
+    if (sync) Atomics.store(this.#cells, SYNC, head | 0);
     this.wakeWorkers();
   }
 
@@ -97,11 +100,22 @@ export class Slots {
     Atomics.wait(this.#cells, BELL, seen, milliseconds);
   }
 
+  /** The same without blocking: null if there is no need to wait. */
+  whenBell(seen: number, milliseconds: number): Promise<unknown> | null {
+    const { async, value } = Atomics.waitAsync(this.#cells, BELL, seen, milliseconds);
+    return async ? value : null;
+  }
+
   giveUp(replica: number): void {
     Atomics.store(this.#cells, at(replica, GIVEN_UP), 1);
   }
 
   // A worker's side.
+
+  /** Up to where the ring must be synced; to be read BEFORE the head. */
+  wanted(): number {
+    return Atomics.load(this.#cells, SYNC) >>> 0;
+  }
 
   givenUp(replica: number): boolean {
     return Atomics.load(this.#cells, at(replica, GIVEN_UP)) === 1;

@@ -35,6 +35,10 @@ class Worker {
   #sidecar: Sidecar | null = null;
   #target: Target | null = null;
   #delivery: Delivery | null = null;
+  /** Up to where of the ring the committing thread was told that it is here. */
+  #confirmed = 0;
+  /** Is the end of a transaction written and not yet synced? */
+  #unsynced = false;
   #failed = false;
   #done = false;
 
@@ -171,21 +175,27 @@ class Worker {
     this.#slots.setState(this.#data.replica, states.ATTACHED);
   }
 
-  /** Delivers all that is in the ring, syncs once, confirms. */
+  /** Delivers all that is in the ring; if somebody waits for it, syncs once and confirms. */
   #drainRing(): void {
     const delivery = this.#delivery;
     if (!delivery || this.#failed) return;
+    const wanted = this.#slots.wanted();
     const head = this.#slots.head();
-    let ended = false;
     for (let next = this.#ring.next(head); next; next = this.#ring.next(head)) {
       delivery.deliver(next.record, next.window);
-      ended ||= next.record.ends;
+      this.#unsynced ||= next.record.ends;
       // A piece of a transaction that is larger than the ring: make room for the next piece.
-      if (!ended) this.#slots.confirm(this.#data.replica, this.#ring.tail);
+      if (!this.#unsynced) this.#confirm();
     }
-    if (!ended) return;
+    if (((wanted - this.#confirmed) | 0) <= 0) return;
     delivery.sync(); // durable, in this order: synced, then confirmed
-    this.#slots.confirm(this.#data.replica, this.#ring.tail);
+    this.#confirm();
+    this.#unsynced = false;
+  }
+
+  #confirm(): void {
+    this.#confirmed = this.#ring.tail;
+    this.#slots.confirm(this.#data.replica, this.#confirmed);
   }
 
   #fold(): void {

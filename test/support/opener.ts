@@ -48,6 +48,7 @@ function open({ driver, primary, replicas }: Job): { outcome: Outcome; close(): 
   try {
     const hub = openHub(driver, primary, {
       replicas,
+      durability: "commit",
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,

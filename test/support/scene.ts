@@ -172,6 +172,7 @@ export class Db {
       typeof each === "number" ? (scene.replicas[each - 1] as string) : each,
     );
     this.hub = openHub(scene.driver, scene.primary, {
+      durability: "commit",
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,

@@ -1,0 +1,222 @@
+/**
+ * Durability `barrier`: statements return once their commit is handed over, and whoever needs to
+ * know waits for `durable()`. Many callers share one round, which is one sync of each copy:
+ *
+ *   1  all that was committed up to now is handed over, and every mirror told to sync it
+ *   2  the primary's log is synced in the thread pool, at the same time
+ *   3  when all have, everybody who had asked before the round began is answered
+ *
+ * A round begins when the callers that were answered by the one before have had their turn, so that
+ * their next commits go together. Without callers one begins now and then. Nothing here blocks.
+ */
+import fs from "node:fs";
+import { codes, LockstepError } from "../errors.ts";
+import { formatPosition } from "../lineage/position.ts";
+import type { DurableOptions } from "../observe.ts";
+import type { Gate } from "./gate.ts";
+import type { Primary } from "./primary.ts";
+import type { Slots } from "./slots.ts";
+
+/** How long a commit that nobody waits for stays unsynced, in milliseconds. */
+const UNAWAITED_MS = 100;
+const LONGEST_TIMER_MS = 0x7fffffff;
+
+export class Barrier {
+  readonly #gate: Gate;
+  readonly #primary: Primary;
+  readonly #slots: Slots;
+  /** In milliseconds. */
+  readonly #timeout: number;
+  /** Fences the connections; returns the failure that did. */
+  readonly #fence: (error: unknown) => LockstepError;
+  /** A descriptor of its own: each is told once of a failed write, and the gate's must hear of it. */
+  readonly #log: number;
+  #syncing = false;
+  #running: Round | null = null;
+  /** Those who wait for the round after the one that is running. */
+  #next: Round | null = null;
+  #lazily: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(gate: Gate, primary: Primary, { slots, timeout, fence }: BarrierContext) {
+    this.#gate = gate;
+    this.#primary = primary;
+    this.#slots = slots;
+    this.#timeout = timeout;
+    this.#fence = fence;
+    this.#log = fs.openSync(`${primary.path}-wal`, "r");
+  }
+
+  /** Resolves with the position when all that was noted before the call is durable. */
+  durable({ signal, timeout }: DurableOptions = {}): Promise<string> {
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    const round = this.#gate.settled ? null : this.#join();
+    if (!round) return Promise.resolve(formatPosition(this.#gate.durable));
+    round.awaited();
+    if (!signal && timeout === undefined) return round.promise;
+    return impatient(round.promise, signal, timeout, this.#primary.path);
+  }
+
+  /** Something was committed; perhaps nobody will ask for it. */
+  touch(): void {
+    if (this.#lazily || this.#next || this.#running) return;
+    this.#lazily = setTimeout(() => {
+      this.#lazily = null;
+      if (!this.#closed && !this.#gate.settled) this.#join();
+    }, UNAWAITED_MS).unref();
+  }
+
+  /** Nothing more will become durable. */
+  fail(failure: LockstepError): void {
+    for (const round of [this.#running, this.#next]) round?.reject(failure);
+  }
+
+  /** Everything was settled by the gate, or has failed. */
+  close(): void {
+    this.#closed = true;
+    if (this.#lazily) clearTimeout(this.#lazily);
+    const position = formatPosition(this.#gate.durable);
+    for (const round of [this.#running, this.#next]) round?.resolve(position);
+    if (!this.#syncing) fs.closeSync(this.#log);
+  }
+
+  /** The round that covers all that was handed over up to now. */
+  #join(): Round {
+    const { noted, mark } = this.#gate;
+    if (!noted && this.#running?.position === mark.position) return this.#running;
+    if (!this.#next) {
+      this.#next = new Round();
+      if (!this.#running) setImmediate(() => this.#begin());
+    }
+    return this.#next;
+  }
+
+  #begin(): void {
+    const round = this.#next;
+    if (!round || this.#running || this.#closed) return;
+    this.#next = null;
+    this.#running = round;
+    this.#run(round).then(
+      () => this.#end(round),
+      (error) => this.#closed || round.reject(this.#fence(error)),
+    );
+  }
+
+  #end(round: Round): void {
+    round.resolve(formatPosition(this.#gate.durable));
+    if (this.#closed) return;
+    this.#running = null;
+    if (this.#next) setImmediate(() => this.#begin());
+    else if (!this.#gate.settled) this.touch();
+  }
+
+  async #run(round: Round): Promise<void> {
+    this.#gate.handOver();
+    const { mark } = this.#gate;
+    round.position = mark.position;
+    const head = this.#gate.requestSync();
+    await Promise.all([this.#syncPrimary(), this.#confirmed(head)]);
+    this.#gate.becameDurable(mark);
+  }
+
+  #syncPrimary(): Promise<void> {
+    this.#primary.assertLogHasName();
+    this.#syncing = true;
+    return new Promise((resolve, reject) => {
+      // durable: the primary has the commit
+      fs.fdatasync(this.#log, (error) => {
+        this.#syncing = false;
+        if (this.#closed) fs.closeSync(this.#log);
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  /** Resolves when every replica has synced up to `head`. The order of reads is slots.ts's. */
+  async #confirmed(head: number): Promise<void> {
+    let tail = this.#gate.slowestTail;
+    let deadline = performance.now() + this.#timeout;
+    while (!this.#closed) {
+      const seen = this.#slots.bell();
+      if (this.#gate.isConfirmed(head)) return;
+      if (tail !== this.#gate.slowestTail) {
+        tail = this.#gate.slowestTail;
+        deadline = performance.now() + this.#timeout;
+      }
+      this.#gate.pollMirrors();
+      const left = deadline - performance.now();
+      if (left <= 0) throw this.#gate.timedOut();
+      await this.#slots.whenBell(seen, left);
+    }
+  }
+}
+
+export interface BarrierContext {
+  readonly slots: Slots;
+  /** In milliseconds. */
+  readonly timeout: number;
+  readonly fence: (error: unknown) => LockstepError;
+}
+
+/** One sync of every copy, and those who wait for it. */
+class Round {
+  /** What is durable when it ends; null until it begins. */
+  position: object | null = null;
+  readonly promise: Promise<string>;
+  #resolve!: (position: string) => void;
+  #reject!: (error: LockstepError) => void;
+  /** Shared memory and the thread pool's descriptors do not keep a process alive: this does. */
+  readonly #alive = setTimeout(() => {}, LONGEST_TIMER_MS).unref();
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.promise.catch(() => {}); // without callers the failure is told by what fences
+  }
+
+  awaited(): void {
+    this.#alive.ref();
+  }
+
+  resolve(position: string): void {
+    clearTimeout(this.#alive);
+    this.#resolve(position);
+  }
+
+  reject(error: LockstepError): void {
+    clearTimeout(this.#alive);
+    this.#reject(error);
+  }
+}
+
+/** The promise, for a caller who does not wait for ever. */
+function impatient(
+  promise: Promise<string>,
+  signal: AbortSignal | undefined,
+  timeout: number | undefined,
+  copy: string,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal?.reason as Error);
+    const timer =
+      timeout === undefined ? null : setTimeout(() => reject(deadline(copy, timeout)), timeout);
+    signal?.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => {
+      if (timer) clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    });
+  });
+}
+
+/** Whether it is durable is not known yet, and may be at any moment. */
+export function deadline(copy: string, timeout: number): LockstepError {
+  return new LockstepError(codes.DEADLINE, {
+    copy,
+    what: `Not every copy has synced what was committed within ${timeout} ms`,
+    state: "It is in the primary, in order; whether every copy has it is not known yet",
+    next: "Ask durable() again: the sync goes on",
+  });
+}
