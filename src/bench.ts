@@ -8,7 +8,6 @@ import path from "node:path";
 import { median } from "./bench/figures.ts";
 import { runTrial } from "./bench/run-trial.ts";
 import { type Trial, type TrialTask, type Way, type WayName, ways } from "./bench/ways.ts";
-import { wrongWith } from "./options.ts";
 
 export type { Trial, WayName } from "./bench/ways.ts";
 
@@ -64,13 +63,12 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const primary = path.resolve(options.directory ?? ".");
   const replicas = (options.replicas ?? [primary]).map((directory) => path.resolve(directory));
   const rounds = seconds < THREE_ROUNDS_SECONDS ? 2 : 3;
-  const measured = measurable();
-  const trials = new Map<Way, Trial[]>(measured.map((way) => [way, []]));
+  const trials = new Map<Way, Trial[]>(ways.map((way) => [way, []]));
   const places = new Places([primary, ...replicas]);
   try {
-    const trialsTotal = rounds * measured.length;
+    const trialsTotal = rounds * ways.length;
     let trialsDone = 0;
-    for (const way of inTurn(measured, rounds)) {
+    for (const way of inTurn(ways, rounds)) {
       onProgress?.({ way, trialsDone, trialsTotal });
       const milliseconds = (seconds * 1000) / trialsTotal;
       const trial = await places.with((directories) =>
@@ -94,11 +92,6 @@ const THREE_ROUNDS_SECONDS = 20;
 
 /** `f_type` of statfs(2) on Linux: tmpfs, ramfs. */
 const IN_MEMORY: readonly number[] = [0x01021994, 0x858458f6];
-
-/** Until `durability: "barrier"` is there, its ways are left out. */
-function measurable(): readonly Way[] {
-  return ways.filter(({ way }) => way !== "barrier" || wrongWith("durability", "barrier") === null);
-}
 
 /** There and back: nobody always comes after the same neighbour, nor always early. */
 function* inTurn(order: readonly Way[], rounds: number): Generator<Way> {

@@ -63,7 +63,7 @@ describe("rules", () => {
     [{ replicas: ["file:/b"] }, /paths of files/],
     [{ replicas: [{ path: "sqlite3:///b" }] }, /paths of files/],
     [{ replicas: ["/b\0c"] }, /paths of files/],
-    [{ replicas, durability: "barrier" }, /`durability` must be "commit", not 'barrier'/],
+    [{ replicas, durability: "later" }, /`durability` must be "commit" or "barrier", not 'later'/],
     [{ replicas, onReplicaFailure: "degrade" }, /`onReplicaFailure` must be "stop"/],
     [{ replicas, replicaTimeout: 0 }, /`replicaTimeout` must be an integer from 1/],
     [{ replicas, replicaTimeout: 0x80000000 }, /`replicaTimeout` must be an integer from 1/],

@@ -8,7 +8,7 @@
  */
 import { join } from "node:path";
 import { type ErrorData, LockstepError, toErrorData } from "../errors.ts";
-import { DatabaseSync, type DatabaseSyncOptions } from "../index.ts";
+import { DatabaseSync } from "../index.ts";
 import { Disks } from "./disk.ts";
 import { percentile } from "./figures.ts";
 import { countBytesPerCommit, ledger, openPlain } from "./ledger.ts";
@@ -45,8 +45,7 @@ function open({ way, directories }: TrialTask): Opened {
       return { commit: ledger(db), close: () => db.close() };
     }
     case "barrier": {
-      const options = { replicas, durability: "barrier" } as unknown as DatabaseSyncOptions;
-      const db = new DatabaseSync(primary as string, options);
+      const db = new DatabaseSync(primary as string, { replicas, durability: "barrier" });
       return {
         commit: ledger(db),
         durable: () => db.replication?.durable(),

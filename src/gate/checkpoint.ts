@@ -1,12 +1,22 @@
 /**
  * Who may restart the log, and when: nobody, until every copy's file holds all of it.
  *
- * The order is the point. The replicas first, then the primary; the record beside each file after
- * the file is synced and while its log still stands; the read mark is given up last. Only then may
- * the next commit begin a new generation. At any step readers may be in the way: then everything
- * stays as it is and the log grows until the next try.
+ * A small log is folded between two commits. Of a larger one most is folded ahead, while commits go on: every copy has a folder, a thread that writes
+ * its log into its file as far as the log reached when it began. When little is left, that is
+ * folded between two commits, and the log may restart:
+ *
+ *   1  ahead    it is put on record, beside every copy, that its file is being written; then the
+ *               folders begin, all at once. Once more, while much was committed meanwhile
+ *   2  finish   all copies fold the rest at the same time, the read mark keeping the log from
+ *               restarting; what the files hold is put on record while their logs still stand; the
+ *               read mark is given up last. Only now may the next commit begin a new generation
+ *
+ * At any step readers may be in the way: then everything stays as it is and the log grows until the
+ * next try. A log that has grown by three times `checkpointBytes` since this began is finished at
+ * once, however much is left.
  */
-import { sameSalts } from "../wal/format.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
+import { Folder, type FolderContext } from "./folder.ts";
 import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -17,41 +27,145 @@ export interface CheckpointOutcome {
   readonly because: string;
 }
 
-export function checkpointAll(
-  primary: Primary,
-  mirrors: readonly Mirror[],
-  gate: Gate,
-): CheckpointOutcome {
+/** How much is folded between two commits, if it can be helped. */
+const REST_BYTES = 1 << 20;
+/** By how many times `checkpointBytes` the log may grow while it is folded ahead. */
+const GROWTH = 3;
+const DONE: CheckpointOutcome = { done: true, because: "" };
+
+export class Checkpointer {
+  readonly #primary: Primary;
+  readonly #mirrors: readonly Mirror[];
+  readonly #gate: Gate;
+  readonly #folders: readonly Folder[];
+  readonly #checkpointBytes: number;
+  /** The size of the log at which the next checkpoint begins, in bytes. */
+  #beginAt: number;
+  /** Mirrors that have not yet put on record that their replica's file is being written. */
+  #unrecorded: Mirror[] = [];
+  #ahead = false;
+  /** Where the copy that was folded the least stood when the folders last ended, in frames. */
+  #folded = 0;
+
+  constructor(
+    primary: Primary,
+    mirrors: readonly Mirror[],
+    gate: Gate,
+    context: FolderContext & { readonly checkpointBytes: number },
+  ) {
+    this.#primary = primary;
+    this.#mirrors = mirrors;
+    this.#gate = gate;
+    this.#checkpointBytes = context.checkpointBytes;
+    this.#beginAt = context.checkpointBytes;
+    this.#folders = [
+      new Folder(context, primary.path, "primary"),
+      ...mirrors.map(({ path }) => new Folder(context, path, "replica")),
+    ];
+  }
+
+  /**
+   * After a commit: does what can be done now without waiting for long.
+   * @returns null if no checkpoint ended
+   */
+  advance(): CheckpointOutcome | null {
+    const logBytes = this.#bytesUpTo(this.#primary.position.frame);
+    if (logBytes < this.#beginAt) return null;
+    if (!this.#ahead && logBytes <= REST_BYTES) return this.finish();
+    if (logBytes >= this.#beginAt + GROWTH * this.#checkpointBytes) return this.finish();
+    if (!this.#ahead) this.#goAhead();
+    else if (!this.#isAtWork()) return this.#goOn(logBytes);
+    return null;
+  }
+
+  /** Folds what is left and lets the log restart. Blocks; the primary's files are ours meanwhile. */
+  finish(): CheckpointOutcome {
+    this.#await();
+    const outcome = finishAll(this.#primary, this.#mirrors, this.#gate);
+    this.#ahead = false;
+    this.#folded = 0;
+    const left = this.#bytesUpTo(this.#primary.position.frame);
+    this.#beginAt = outcome.done ? this.#checkpointBytes : left + this.#checkpointBytes / 4;
+    return outcome;
+  }
+
+  /** After everything else is closed. */
+  close(): void {
+    for (const folder of this.#folders) folder.close();
+  }
+
+  /** Waits for what is under way. */
+  #await(): void {
+    for (const mirror of this.#unrecorded) mirror.wait("may-fold");
+    this.#unrecorded = [];
+    for (const folder of this.#folders) folder.wait();
+  }
+
+  #goAhead(): void {
+    this.#ahead = true;
+    this.#primary.holdAtEnd();
+    this.#primary.beginFold(); // durable: a checkpoint is under way, primary's folder
+    this.#unrecorded = [...this.#mirrors];
+    for (const mirror of this.#mirrors) mirror.post({ type: "begin-fold" });
+  }
+
+  /** Is something of this round still under way? */
+  #isAtWork(): boolean {
+    if (this.#unrecorded.length > 0) {
+      this.#unrecorded = this.#unrecorded.filter((mirror) => !mirror.arrived("may-fold"));
+      // durable: no folder begins before it is on record
+      if (this.#unrecorded.length > 0) return true;
+      for (const folder of this.#folders) folder.start();
+    }
+    return this.#folders.filter((folder) => folder.poll()).length > 0;
+  }
+
+  /** The folders have ended: is so little left that it can be finished now? */
+  #goOn(logBytes: number): CheckpointOutcome | null {
+    const folded = Math.min(...this.#folders.map(({ frames }) => frames));
+    const stuck = folded === this.#folded;
+    this.#folded = folded;
+    if (logBytes - this.#bytesUpTo(folded) <= REST_BYTES || stuck) return this.finish();
+    this.#primary.holdAtEnd();
+    for (const folder of this.#folders) folder.start();
+    return null;
+  }
+
+  #bytesUpTo(frame: number): number {
+    return frameOffset(frame + 1, this.#primary.index.pageSize);
+  }
+}
+
+function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): CheckpointOutcome {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
     if (!primary.foldedHere()) throw restarted(primary.path);
-    return { done: true, because: "" };
+    return DONE;
   }
 
   // 1. Move the read mark to the end of the log; it still keeps the generation from restarting.
-  primary.hold(); // durable: the read mark moves to the end
+  primary.holdAtEnd();
   if (!sameSalts(primary.readIndex(), primary.position)) throw restarted(primary.path);
 
   // 2. What another connection committed since must be on the replicas as well.
   gate.pass();
 
-  // 3. The replicas fold, all at once.
+  // 3. All fold at once; another connection's newer commits or older readers leave a rest.
   for (const mirror of mirrors) mirror.post({ type: "fold" });
+  const primaryFolded = primary.fold();
   const reports = mirrors.map((mirror) => mirror.wait("folded"));
   const blocked = reports.findIndex((report) => !report.done);
   // durable: no restart before every replica is folded
   if (blocked >= 0) {
     return { done: false, because: `${mirrors[blocked]?.path}: ${reports[blocked]?.because}` };
   }
-
-  // 4. The primary folds; another connection's newer commits or older readers leave a rest.
   // durable: no restart before the primary is folded
-  if (!primary.fold()) return { done: false, because: `${primary.path}: a reader is in the way` };
+  if (!primaryFolded) return { done: false, because: `${primary.path}: a reader is in the way` };
 
-  // 5. Its file alone now holds the position.
+  // 4. Its file alone now holds the position.
   primary.recordFolded(primary.position); // durable: the record before the restart
 
-  // 6. The next commit may restart the log; nobody may fold that before it was seen here.
+  // 5. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
-  return { done: true, because: "" };
+  return DONE;
 }

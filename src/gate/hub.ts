@@ -19,7 +19,7 @@ import type { Replication } from "../options.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import { Barrier, deadline } from "./barrier.ts";
-import { type CheckpointOutcome, checkpointAll } from "./checkpoint.ts";
+import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { Mirror } from "./mirror.ts";
@@ -70,17 +70,15 @@ export class Hub {
   readonly #gate: Gate;
   /** With durability `barrier`: who waits for what was handed over. */
   readonly #barrier: Barrier | null;
+  readonly #checkpointer: Checkpointer;
   readonly #clients = new Set<HubClient>();
   #references = 1;
   #failure: LockstepError | null = null;
-  /** The size of the log at which the next checkpoint is tried, in bytes. */
-  #checkpointAt: number;
 
   constructor(key: string, driver: DriverName, options: Replication) {
     this.#key = key;
     this.#driver = driver;
     this.#options = options;
-    this.#checkpointAt = options.checkpointBytes;
     const memory = allocate(options.replicas.length, RING_BYTES);
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, onProgress } = options;
@@ -99,9 +97,12 @@ export class Hub {
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
-    const context = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
+    const { checkpointBytes } = options;
+    const context = { driver, memory, slots, timeout, checkpointBytes };
+    this.#checkpointer = new Checkpointer(this.#primary, this.#mirrors, this.#gate, context);
+    const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
     this.#barrier =
-      options.durability === "barrier" ? new Barrier(this.#gate, this.#primary, context) : null;
+      options.durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
     this.replication = new ReplicationHandle(() => this.#status(), {
       durable: (waiting) => this.#durable(waiting),
       durableSync: (patience) => this.#durableSync(patience),
@@ -154,9 +155,11 @@ export class Hub {
     }
     this.#barrier?.touch();
     // The commit is where it must be. A checkpoint that fails fences what comes after it, not this.
-    const { position } = this.#primary;
-    const logBytes = frameOffset(position.frame + 1, this.#primary.index.pageSize);
-    if (logBytes >= this.#checkpointAt) this.#checkpoint(logBytes);
+    this.#checkpoint(() => {
+      const outcome = this.#checkpointer.advance();
+      if (!outcome) this.#primary.growAhead();
+      return outcome;
+    });
   }
 
   /**
@@ -198,21 +201,21 @@ export class Hub {
     for (const client of [...this.#clients]) this.disconnect(client, () => client.closeNative());
   }
 
-  #checkpoint(logBytes: number): boolean {
-    let outcome: CheckpointOutcome;
+  #checkpoint(work: () => CheckpointOutcome | null): boolean {
+    let outcome: CheckpointOutcome | null;
     try {
-      outcome = checkpointAll(this.#primary, this.#mirrors, this.#gate);
+      outcome = work();
     } catch (error) {
       this.#fence(error);
       return false;
     }
-    const { checkpointBytes } = this.#options;
-    this.#checkpointAt = outcome.done ? checkpointBytes : logBytes + checkpointBytes / 4;
+    if (!outcome) return false;
+    const { done, because } = outcome;
     this.#tell(() => {
-      if (outcome.done) this.replication.emit("checkpoint");
-      else this.replication.emit("checkpoint-postponed", outcome.because);
+      if (done) this.replication.emit("checkpoint");
+      else this.replication.emit("checkpoint-postponed", because);
     });
-    return outcome.done;
+    return done;
   }
 
   /** A listener that throws is the application's affair, not that of the commit under way. */
@@ -234,7 +237,7 @@ export class Hub {
     if (!known) {
       try {
         this.#gate.pass(); // what an abandoned iterator committed when it was closed
-        folded = this.#checkpoint(0);
+        folded = this.#checkpoint(() => this.#checkpointer.finish());
       } catch (error) {
         this.#fence(error);
       }
@@ -245,6 +248,7 @@ export class Hub {
     const failed = everyStep([
       ...this.#mirrors.map((mirror) => () => mirror.close(folded, event)),
       () => this.#primary.close(folded, event),
+      () => this.#checkpointer.close(),
     ]);
     if (failed) this.#fence(failed.error);
     const failure = this.#failure ?? this.#mirrors.find((mirror) => mirror.failure)?.failure;

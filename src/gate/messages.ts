@@ -1,5 +1,6 @@
 /**
- * Every message between the committing thread and a mirror worker, by direction. Frames do not
+ * Every message between the committing thread and its workers, by direction: the mirrors' first, then
+ * the folders'. Frames do not
  * travel here but through the ring (ring.ts); who waits for what is in slots.ts.
  *
  * The committing thread posts a command, then counts WORK up. A worker posts a report, then counts
@@ -55,6 +56,8 @@ export type Command =
   | { readonly type: "export"; readonly to: string }
   /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
   | { readonly type: "attach"; readonly timeline: number }
+  /** Put on record that the file is about to be written by a folder. Answered by `may-fold`. */
+  | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
   | { readonly type: "fold" }
   /**
@@ -70,7 +73,26 @@ export type Report =
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
   | { readonly type: "ready" }
   | { readonly type: "attached"; readonly position: Position }
+  | { readonly type: "may-fold" }
   | { readonly type: "folded"; readonly done: boolean; readonly because: string }
   /** Nothing more is written to this replica. STATE becomes FAILED after it. */
   | { readonly type: "failed"; readonly error: ErrorData }
   | { readonly type: "closed" };
+
+/** What a folder is started with. */
+export interface FolderData {
+  readonly path: string;
+  readonly driver: DriverName;
+  readonly role: "primary" | "replica";
+  readonly memory: SharedMemory;
+  readonly port: MessagePort;
+}
+
+export type FolderCommand =
+  /** Fold as much of the log as readers allow. Answered by `folded-ahead` or `folder-failed`. */
+  { readonly type: "fold-ahead" } | { readonly type: "end" };
+
+export type FolderReport =
+  /** So many frames are in the file, synced; and the descriptor it has of the file. */
+  | { readonly type: "folded-ahead"; readonly frames: number; readonly file: number }
+  | { readonly type: "folder-failed"; readonly error: ErrorData };

@@ -98,6 +98,15 @@ export class Mirror {
     }
   }
 
+  /** Has it reported `type`? Does not wait. @throws LockstepError its failure */
+  arrived(type: Report["type"]): boolean {
+    const message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
+    if (!message) return false;
+    const report = this.#take(message.message);
+    if (this.failure) throw this.failure;
+    return report.type === type;
+  }
+
   /** Looks at the replica again. */
   refresh(): void {
     this.post({ type: "describe" });

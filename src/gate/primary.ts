@@ -20,7 +20,15 @@ import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/f
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
-import { checkpoint, closeShared, openGuard, rewriteLog, syncDirectory } from "../targets/file.ts";
+import {
+  checkpoint,
+  closeShared,
+  growLog,
+  isTight,
+  openGuard,
+  rewriteLog,
+  syncDirectory,
+} from "../targets/file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
@@ -37,6 +45,7 @@ export class Primary {
   #guard: Connection | null = null;
   #admin: Connection | null = null;
   #log = -1;
+  #logSize = 0;
   #shm = -1;
   #index: SharedIndex | null = null;
   /** Is the guard in a read transaction? */
@@ -89,7 +98,7 @@ export class Primary {
 
   #watchLog(): void {
     this.#guard = openGuard(this.#driver, this.path);
-    this.#log = fs.openSync(`${this.path}-wal`, "r");
+    this.#log = fs.openSync(`${this.path}-wal`, "r+");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");
     this.#index = new SharedIndex(this.#shm);
     syncDirectory(path.dirname(this.path)); // durable: the log's name, primary
@@ -245,6 +254,29 @@ export class Primary {
     fs.fdatasyncSync(this.#log); // durable: the primary's log
   }
 
+  /** Makes room behind the log's end, unless somebody is writing just now. */
+  growAhead(): void {
+    const { pageSize } = this.index;
+    const used = frameOffset(this.position.frame + 1, pageSize);
+    if (!isTight(used, this.#logSize)) return;
+    const admin = this.#connection();
+    try {
+      admin.exec("PRAGMA busy_timeout=0");
+      admin.exec("BEGIN IMMEDIATE"); // durable: nobody writes to the log while it grows
+    } catch (error) {
+      if (isBusy(error)) return; // with the next commit, then
+      throw error;
+    } finally {
+      admin.exec(`PRAGMA busy_timeout=${LOCK_WAIT_MS}`);
+    }
+    try {
+      const { frames } = this.readIndex();
+      this.#logSize = growLog(this.#log, frameOffset(frames + 1, pageSize));
+    } finally {
+      admin.exec("ROLLBACK");
+    }
+  }
+
   /** Begins the guard's read transaction anew, at the log's present end. */
   hold(): void {
     const guard = this.#guard as Connection;
@@ -253,6 +285,15 @@ export class Primary {
     guard.exec("BEGIN"); // durable: the read mark
     guard.all("SELECT count(*) FROM sqlite_schema");
     this.held = true;
+  }
+
+  /**
+   * Moves the read mark to the log's end, so that the log can be folded up to there. If all of it is
+   * in the file already the mark stays: a new one would let the log restart.
+   */
+  holdAtEnd(): void {
+    const { frames, backfilled } = this.readIndex();
+    if (backfilled < frames || !this.held) this.hold(); // durable: the read mark moves to the end
   }
 
   /** A log that somebody else has folded whole may restart: that its file holds it is recorded. */
@@ -270,10 +311,14 @@ export class Primary {
     return sameSalts(index, log.header) && index.frames === position.frame;
   }
 
+  /** From now on the file may differ from what is on record: its log is being folded. */
+  beginFold(): void {
+    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+  }
+
   /** Folds what the log holds as far as readers allow; true if that was all of it. */
   fold(): boolean {
-    // durable: a checkpoint is under way, primary
-    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+    this.beginFold(); // durable: a checkpoint is under way, primary
     const row = checkpoint(this.#connection(), "PASSIVE");
     return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;
   }

@@ -109,12 +109,21 @@ export class Delivery {
     this.#unsyncedBytes = 0;
   }
 
+  /** Nobody waits just now: makes room for what is to come. */
+  growAhead(): void {
+    if (this.#header) this.#target.growAhead({ ...this.#header, frames: this.#position.frame });
+  }
+
+  /** From now on the file may differ from what is on record: its log is being folded. */
+  beginFold(): void {
+    if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+  }
+
   /** Folds the log, if there is one, into the file if no reader is in the way, and records it. */
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
-    // durable: a checkpoint is under way, replica
-    if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+    this.beginFold(); // durable: a checkpoint is under way, replica
     // durable: the replica is folded
     if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
     this.#restartable = true;

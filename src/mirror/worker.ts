@@ -146,6 +146,9 @@ class Worker {
       }
       case "attach":
         return this.#attach(command.timeline);
+      case "begin-fold":
+        this.#delivery?.beginFold();
+        return this.#post({ type: "may-fold" });
       case "fold":
         return this.#fold();
       case "close":
@@ -191,6 +194,7 @@ class Worker {
     delivery.sync(); // durable, in this order: synced, then confirmed
     this.#confirm();
     this.#unsynced = false;
+    delivery.growAhead();
   }
 
   #confirm(): void {

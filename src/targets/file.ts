@@ -26,6 +26,7 @@ export class FileTarget implements Target {
   readonly #shm: number;
   readonly #index: SharedIndex;
   readonly #logInode: number;
+  #logSize = 0;
   readonly #fileInode: number;
 
   /** Opens the database at `path`, which exists and is in WAL mode; makes its log's name durable. */
@@ -67,6 +68,11 @@ export class FileTarget implements Target {
 
   sync(): void {
     fs.fdatasyncSync(this.#log); // durable: the replica's log
+  }
+
+  growAhead({ frames, pageSize }: LogState): void {
+    const used = frameOffset(frames + 1, pageSize);
+    if (isTight(used, this.#logSize)) this.#logSize = growLog(this.#log, used);
   }
 
   publish(): void {
@@ -169,6 +175,35 @@ export function rewriteLog(file: string, length: number): void {
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** The least and the most by which a log is grown ahead of its end, in bytes. */
+const GROW_MIN = 64 << 10;
+const GROW_MAX = 1 << 20;
+const ZEROES = new Uint8Array(GROW_MAX);
+
+/** Is there so little room behind the first `used` of `size` bytes that a log should be grown? */
+export function isTight(used: number, size: number): boolean {
+  return size - used < growthOf(used) / 2;
+}
+
+/**
+ * Adds zeroes to a log, and syncs them: what is written over them later changes neither the file's
+ * size nor where its bytes lie, and its sync has less to do. For SQLite the log ends where it ended.
+ * Nobody else may write to the log meanwhile.
+ * @returns the new size, in bytes
+ */
+export function growLog(fd: number, used: number): number {
+  const { size } = fs.fstatSync(fd);
+  if (!isTight(used, size)) return size;
+  const length = growthOf(used);
+  writeFully(fd, ZEROES, 0, length, size);
+  fs.fdatasyncSync(fd);
+  return size + length;
+}
+
+function growthOf(used: number): number {
+  return Math.min(GROW_MAX, Math.max(GROW_MIN, used));
 }
 
 /** Makes created, renamed and unlinked names in a directory durable. */

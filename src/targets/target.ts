@@ -25,6 +25,9 @@ export interface Target {
   /** All that was written is on stable storage, the log's name and length included. */
   sync(): void;
 
+  /** Makes room behind the log's end, so that syncs to come have less to do. */
+  growAhead(log: LogState): void;
+
   /** Readers that begin from now on see all of the log. */
   publish(): void;
 

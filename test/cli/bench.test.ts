@@ -16,13 +16,10 @@ import { type Canvas, chart } from "../../src/cli/chart.ts";
 import { describe as describeReport } from "../../src/cli/commands/bench.ts";
 import { Io } from "../../src/cli/io.ts";
 import { table } from "../../src/cli/table.ts";
-import { wrongWith } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
 import { lockstep, lockstepJson, main } from "./lockstep.ts";
 
-/** Until durability "barrier" is there: then this goes, and `measurable` in src/bench.ts. */
-const hasBarrier = wrongWith("durability", "barrier") === null;
-const BARRIERS = hasBarrier ? ["barrier 1", "barrier 8", "barrier 64", "barrier 256"] : [];
+const BARRIERS = ["barrier 1", "barrier 8", "barrier 64", "barrier 256"];
 
 /** An empty directory for the primary, and one for a replica. */
 function places(t: TestContext): [primary: string, replica: string] {

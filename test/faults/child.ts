@@ -42,6 +42,7 @@ const workers: Worker[] = [];
 const job = JSON.parse(process.argv[2] as string) as Job;
 const acknowledged = fs.openSync(job.acknowledged, "a");
 let db: Database | null = null;
+let barrier = false;
 let lastError: unknown = null;
 
 captureWorkers();
@@ -65,13 +66,16 @@ for await (const line of createInterface({ input: process.stdin })) {
 function obey(command: Command): unknown {
   switch (command.do) {
     case "open":
+      barrier = command.options.durability === "barrier";
       db = open(job.primary, command.options);
       return;
     case "insert": {
       const { n, bytes = 100 } = command;
       db?.exec(`INSERT INTO t VALUES (${n}, zeroblob(${bytes}))`);
-      fs.writeSync(acknowledged, `${n}\n`);
-      return;
+      // With durability `commit` it is acknowledged when the statement returns, not a turn later.
+      const later = barrier ? db?.durable() : null;
+      if (later) return later.then(() => acknowledge(n));
+      return acknowledge(n);
     }
     case "exec":
       return db?.exec(command.sql);
@@ -89,6 +93,10 @@ function obey(command: Command): unknown {
     case "exit":
       process.exit(command.code);
   }
+}
+
+function acknowledge(n: number): void {
+  fs.writeSync(acknowledged, `${n}\n`);
 }
 
 /** Nobody but the hub knows its workers: look over its shoulder. */

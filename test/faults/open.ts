@@ -5,6 +5,7 @@ import type { ReplicationOptions } from "../../src/options.ts";
 export interface Database {
   exec(sql: string): unknown;
   all(sql: string): unknown[];
+  durable(): Promise<unknown>;
   close(): void;
 }
 
@@ -18,6 +19,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
       return {
         exec: (sql) => db.exec(sql),
         all: (sql) => db.prepare(sql).all(),
+        durable: async () => db.replication?.durable(),
         close: () => db.close(),
       };
     };
@@ -28,6 +30,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
     return {
       exec: (sql) => db.exec(sql),
       all: (sql) => db.prepare(sql).all(),
+      durable: async () => db.replication?.durable(),
       close: () => void db.close(),
     };
   };

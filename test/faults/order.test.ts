@@ -38,6 +38,27 @@ for (const driver of DRIVERS) {
       await pair.atRest();
     });
 
+    test("durable() is answered after both logs were synced after its last byte", async (t) => {
+      const pair = new Pair(t, driver, { durability: "barrier", checkpointBytes: 60_000 });
+      await pair.begin();
+      for (const log of LOGS) {
+        pair.faults.set({ on: "sync", path: log, times: 5, does: { delay: 20 } });
+        for (let i = 0; i < 5; i++) ok(await pair.insert());
+      }
+      for (let i = 0; i < 20; i++) ok(await pair.insert(i * 1000));
+      ok(await pair.insert(20 << 20));
+      const record = calls(pair);
+      for (const mark of record.where("write", "process/acknowledged")) {
+        for (const log of LOGS) {
+          const written = record.before(mark).where("write", log).last();
+          const synced = record.before(mark).where("sync", log).last();
+          assert.ok(written.end <= synced.begin, `${log} was synced after it was written`);
+        }
+      }
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
     test("the locks are taken before a copy or its log is touched", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();
@@ -131,14 +152,23 @@ for (const driver of DRIVERS) {
       }
     });
 
-    test("the replicas fold before the primary does", async (t) => {
+    test("no log restarts before every copy's file holds all of it, and that is on record", async (t) => {
       const pair = new Pair(t, driver, { checkpointBytes: 1 });
       await pair.begin();
       const record = calls(pair);
-      const replica = record.where("utimens", "replica/app.db");
-      for (const [i, folded] of [...record.where("write", "main/app.db").since(1)].entries()) {
-        const before = replica.before(folded);
-        assert.ok(before.length > 0 || i === 0, "a replica's file was stamped before");
+      for (const copy of ["main", "replica"]) {
+        const noted = record.where("sync", `${copy}/app.db-lockstep`);
+        const stamped = record.where("utimens", `${copy}/app.db`).since(1); // the first copy's
+        for (const log of LOGS) {
+          const starts = record.where("write", log).filter(({ detail }) => /^0\+/.test(detail));
+          assert.ok(starts.length >= 3, "there were generations");
+          for (const [i, start] of [...starts].entries()) {
+            if (i === 0) continue;
+            const last = stamped.before(start);
+            assert.ok(last.length >= i, `${copy} was folded ${i} times before ${log} began anew`);
+            assert.ok(noted.after(last.last()).before(start).length > 0, "and recorded");
+          }
+        }
       }
     });
 
