@@ -18,8 +18,9 @@ export function percentile(sorted: ArrayLike<number>, percent: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))]!;
 }
 
-/** `231 (228-240)`; three digits that count. */
+/** `231 (228-240)`, `231` if that is all; three digits that count. */
 export function show({ median, min, max }: Figure): string {
+  if (min === max) return digits(median);
   return `${digits(median)} (${digits(min)}-${digits(max)})`;
 }
 

@@ -68,12 +68,12 @@ export const goals: readonly Goal[] = [
   ratio(
     "first copy, bytes a second : cp + sync",
     { atLeast: 0.9 },
-    (of) => of("first-copy", "lockstep", "MB/s") / of("first-copy", "cp", "MB/s"),
+    (of) => of("first-copy", "lockstep", "speed") / of("first-copy", "cp", "speed"),
   ),
   ratio(
     "delta of 1 %, bytes a second : cmp",
     { atLeast: 0.9 },
-    (of) => of("delta", "lockstep", "MB/s") / of("delta", "cmp", "MB/s"),
+    (of) => of("delta", "lockstep", "speed") / of("delta", "cmp", "speed"),
   ),
   ratio("point reads, with : without", { atLeast: 0.98 }, (of) => reads(of, "points")),
   ratio("scans, with : without", { atLeast: 0.98 }, (of) => reads(of, "scans")),

@@ -6,8 +6,9 @@ import fs from "node:fs";
 import { dirname, join } from "node:path";
 import Plain from "better-sqlite3";
 import Replicated from "../src/better-sqlite3.ts";
+import { codes, LockstepError } from "../src/errors.ts";
 import { percentile } from "./figures.ts";
-import { type Figures, LOG_BYTES } from "./workload.ts";
+import { type Figures, LOG_BYTES, Unavailable } from "./workload.ts";
 
 export const ways = {
   lockstep: "Lockstep",
@@ -17,7 +18,7 @@ export const ways = {
   copy: "whole copy after each commit",
   limit: "limit: the same bytes, written and synced at once",
 } as const;
-export type Way = Exclude<keyof typeof ways, "limit">;
+export type Way = Exclude<keyof typeof ways, "limit"> | "barrier";
 
 export interface Settings {
   /** Beside the first; of the ways that know one copy only, it changes nothing. */
@@ -38,6 +39,8 @@ export interface Opened {
   readonly keepsLog: boolean;
   /** What the way does when the transaction is committed. */
   afterCommit(): void;
+  /** Resolves when what was committed is as durable as the way makes it. */
+  durable(): Promise<void>;
   close(): void;
 }
 
@@ -58,6 +61,7 @@ export function open(way: Way, directory: string, settings: Settings = {}): Open
   }
   const databases = {
     lockstep: () => [replicated(path, paths.slice(1), logBytes)],
+    barrier: () => [replicated(path, paths.slice(1), logBytes, "barrier")],
     two: () => paths.map((each) => plain(each, "FULL", logBytes)),
     full: () => [plain(path, "FULL", logBytes)],
     normal: () => [plain(path, "NORMAL", logBytes)],
@@ -71,18 +75,38 @@ export function open(way: Way, directory: string, settings: Settings = {}): Open
     afterCommit: () => {
       if (way === "copy") copyWhole(databases[0]!, path, paths[1]!);
     },
+    durable: () => (way === "barrier" ? durable(databases[0]!) : resolved),
     close: () => {
       for (const db of databases) db.close();
     },
   };
 }
 
-function replicated(path: string, replicas: readonly string[], logBytes: number | "own") {
+const resolved = Promise.resolve();
+
+function replicated(
+  path: string,
+  replicas: readonly string[],
+  logBytes: number | "own",
+  durability: "commit" | "barrier" = "commit",
+): Plain.Database {
   if (replicas.length === 0) return plain(path, "FULL", logBytes);
-  return new Replicated(path, {
-    replicas,
-    ...(logBytes === "own" ? {} : { checkpointBytes: logBytes }),
-  }) as Plain.Database;
+  try {
+    return new Replicated(path, {
+      replicas,
+      durability: durability as "commit",
+      ...(logBytes === "own" ? {} : { checkpointBytes: logBytes }),
+    });
+  } catch (error) {
+    const refused = error instanceof LockstepError && error.code === codes.BAD_OPTION;
+    if (!refused || durability === "commit") throw error;
+    throw new Unavailable("this Lockstep knows no durability `barrier`");
+  }
+}
+
+function durable(db: Plain.Database): Promise<void> {
+  const { replication } = db as unknown as { replication: { durable(): Promise<void> } };
+  return replication.durable();
 }
 
 export function plain(

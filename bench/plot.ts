@@ -47,6 +47,16 @@ export function plot(report: Report, chart: Chart): string {
     .filter(({ points }) => points.length > 0);
   const unit = report.figures[first!]!;
   const log = chart.log ?? false;
+  if (!report.axis && series.length === 1) {
+    // One way: its figures are the bars.
+    const only: Series = series[0]!;
+    const each = chart.figures.map((label, at) => ({
+      ...only,
+      label,
+      points: only.points.filter((point) => point.at === at),
+    }));
+    return bars(chart.title, report, each, unit);
+  }
   return places.length > 1
     ? lines(chart.title, report, series, places, unit, log)
     : bars(chart.title, report, series, unit);

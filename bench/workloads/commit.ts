@@ -8,7 +8,16 @@
  * limit writes as many bytes a commit as SQLite writes to its log.
  */
 import { dirname } from "node:path";
-import { copyPath, latencies, ledger, logBytesOf, open, type Way, warmUp, ways } from "../ledger.ts";
+import {
+  copyPath,
+  latencies,
+  ledger,
+  logBytesOf,
+  open,
+  type Way,
+  warmUp,
+  ways,
+} from "../ledger.ts";
 import { limit } from "../native.ts";
 import type { Workload } from "../workload.ts";
 

@@ -4,7 +4,16 @@
  * any replica Lockstep's class is the driver's own.
  */
 import { dirname } from "node:path";
-import { copyPath, latencies, ledger, logBytesOf, open, type Way, warmUp, ways } from "../ledger.ts";
+import {
+  copyPath,
+  latencies,
+  ledger,
+  logBytesOf,
+  open,
+  type Way,
+  warmUp,
+  ways,
+} from "../ledger.ts";
 import { limit } from "../native.ts";
 import type { Workload } from "../workload.ts";
 
