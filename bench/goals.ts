@@ -1,5 +1,5 @@
 /** What is asked of Lockstep, and whether a run's results meet it. All values are medians. */
-import { columns, digits } from "./figures.ts";
+import { columns } from "./figures.ts";
 import { over, type Report } from "./report.ts";
 
 export type Reports = Readonly<Record<string, Report>>;
@@ -98,7 +98,7 @@ export function goalTable(reports: Reports): string {
     const met =
       value <= (goal.atMost ?? Number.POSITIVE_INFINITY) &&
       value >= (goal.atLeast ?? Number.NEGATIVE_INFINITY);
-    return [what, `${digits(value)} ${goal.unit}`, met ? "yes" : "NO"];
+    return [what, `${Number(value.toPrecision(4))} ${goal.unit}`, met ? "yes" : "NO"];
   });
   return `Goals\n\n${columns([["goal", "measured", "met"], ...rows])}\n`;
 }
@@ -131,5 +131,6 @@ function median(
     if (found !== null) return found.median;
   }
   const where = x === undefined ? "" : ` at ${x}`;
-  throw new NotMeasured(`not measured: ${workload} has no ${way}${where} in this run`);
+  const large = x === 10_000 ? " (--large)" : "";
+  throw new NotMeasured(`not measured: ${workload} was not run${where}${large}`);
 }

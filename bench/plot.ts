@@ -99,7 +99,7 @@ function lines(
   }
   const legend = bottom + 64;
   series.forEach(({ label, colour }, i) => {
-    const [left, top] = [LEFT + (i % 2) * 340, legend + Math.floor(i / 2) * ROW];
+    const [left, top] = [LEFT + (i % 2) * 355, legend + Math.floor(i / 2) * ROW];
     parts.push(`<path class="line" stroke="${colour}" d="M${left} ${top}h20"/>`);
     parts.push(text(left + 28, top + 4, label, "start"));
   });
@@ -108,7 +108,7 @@ function lines(
 }
 
 function bars(title: string, report: Report, series: readonly Series[], unit: string): string {
-  const left = 300;
+  const left = 320;
   const right = 100;
   const largest = Math.max(...series.map(({ points }) => points[0]!.value.max));
   const x = (value: number) => left + (value / (largest || 1)) * (WIDTH - left - right);

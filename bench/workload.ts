@@ -49,7 +49,7 @@ export interface Workload {
   readonly charts: readonly Chart[];
   /** Is this way tried at this place, in this round? Default: always. */
   applies?(way: string, x: number, round: number, scale: Scale): boolean;
-  /** How many rounds, if not as many as the user asked for. */
+  /** How many rounds, if not as many as the user asked for: a whole run is to end in half an hour. */
   rounds?(scale: Scale): number;
   /** Flags for the trial's Node.js. */
   readonly flags?: readonly string[];

@@ -75,7 +75,7 @@ async function overHttp(one: Case): Promise<Figures> {
 
 /** For some seconds all callers loop; a quarter of that comes before, and is not counted. */
 async function throughput({ x: callers, scale }: Case, call: () => Promise<void>) {
-  const seconds = scale.quick ? 0.4 : 4;
+  const seconds = scale.quick ? 0.4 : 3;
   const loops = async (milliseconds: number): Promise<number[]> => {
     const took: number[] = [];
     const end = performance.now() + milliseconds;

@@ -15,7 +15,7 @@ export const workload: Workload = {
     const opened = open(way as "lockstep" | "full", directory);
     const commit = ledger(opened);
     const first = warmUp(opened, commit);
-    latencies(commit, first, { commits: scale.quick ? 1000 : 20_000 });
+    latencies(commit, first, { commits: scale.quick ? 1000 : 10_000 });
     if (globalThis.gc === undefined) throw new Error("Node.js was started without --expose-gc");
     globalThis.gc();
     const rss = process.memoryUsage.rss() / 1e6;

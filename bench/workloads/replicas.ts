@@ -27,6 +27,7 @@ export const workload: Workload = {
   },
   figures: { p50: "µs", p99: "µs" },
   charts: [{ name: "p50", title: "Commit latency by number of replicas, p50", figures: ["p50"] }],
+  rounds: ({ rounds }) => Math.min(rounds, 3),
   trial({ way, x: replicas, directory, scratch, scale }) {
     const commits = scale.quick ? 200 : 3000;
     if (way === "limit") {

@@ -39,6 +39,7 @@ export const workload: Workload = {
   charts: [
     { name: "p50", title: "Commit latency by transaction size, p50", figures: ["p50"], log: true },
   ],
+  rounds: ({ rounds }) => Math.min(rounds, 3),
   trial({ way, x: pages, directory, scratch, scale }) {
     const commits = Math.max(5, Math.round((scale.quick ? 200 : 3000) / Math.sqrt(pages)));
     const rewriting = (opened: Opened) => rewrite(opened, pages);
@@ -50,7 +51,7 @@ export const workload: Workload = {
     const opened = open(way as Way, directory);
     const commit = rewriting(opened);
     const first = warmUp(opened, commit);
-    const figures = latencies(commit, first, { commits, seconds: 5 });
+    const figures = latencies(commit, first, { commits, seconds: 3 });
     opened.close();
     return figures;
   },

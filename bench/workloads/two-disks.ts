@@ -39,7 +39,7 @@ export const workload: Workload = {
     };
   },
   trial({ way, directory, scratch, scale }) {
-    const commits = scale.quick ? 100 : 1000;
+    const commits = scale.quick ? 100 : 500;
     if (way === "limit") {
       const bytes = logBytesOf(directory, ledger, 500);
       const directories = [0, 1].map((copy) => dirname(copyPath(directory, copy)));
