@@ -5,8 +5,7 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import http from "node:http";
-import { type AddressInfo, createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Unavailable } from "./workload.ts";
@@ -85,77 +84,128 @@ export class Program {
   }
 }
 
-/** One node of rqlite, with `connections` HTTP connections that stay open. */
+/** One node of rqlite. */
 export class Rqlite {
   readonly #program: Program;
   readonly #port: number;
-  readonly #connections: http.Agent;
+  readonly #connections: HttpConnection[] = [];
 
-  private constructor(program: Program, port: number, connections: number) {
+  private constructor(program: Program, port: number) {
     this.#program = program;
     this.#port = port;
-    this.#connections = new http.Agent({ keepAlive: true, maxSockets: connections });
   }
 
+  /** With so many connections that stay open. */
   static async start(directory: string, connections: number): Promise<Rqlite> {
     const path = await binaryOf("rqlite");
     const [port, raft] = [await freePort(), await freePort()];
     const addresses = [`-http-addr=127.0.0.1:${port}`, `-raft-addr=127.0.0.1:${raft}`];
     const program = new Program(path, ["-node-id=1", ...addresses, directory]);
-    const rqlite = new Rqlite(program, port, connections);
+    const rqlite = new Rqlite(program, port);
     await program.until("ready", () => rqlite.#ready());
+    for (let i = 0; i < connections; i++) {
+      rqlite.#connections.push(await HttpConnection.open(port));
+    }
     return rqlite;
   }
 
-  /** Resolves when the statements, one transaction, are committed. */
-  async execute(statements: readonly (readonly (string | number)[])[]): Promise<void> {
-    const { status, body } = await this.#request(
+  /** Resolves when the statements, one transaction, are committed. One at a time a connection. */
+  async execute(
+    connection: number,
+    statements: readonly (readonly (string | number)[])[],
+  ): Promise<void> {
+    const json = JSON.stringify(statements);
+    const { status, body } = await this.#connections[connection]!.post(
       "/db/execute?transaction",
-      JSON.stringify(statements),
+      json,
     );
     if (status !== 200 || body.includes('"error"')) throw new Error(`rqlite: ${status} ${body}`);
   }
 
   async stop(): Promise<void> {
-    this.#connections.destroy();
+    for (const connection of this.#connections) connection.close();
     await this.#program.stop();
   }
 
   /** Before it listens, it refuses connections; before it leads, it says that it is not ready. */
   async #ready(): Promise<boolean> {
     try {
-      return (await this.#request("/readyz")).status === 200;
+      return (await fetch(`http://127.0.0.1:${this.#port}/readyz`)).ok;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED") return false;
+      const { cause } = error as { cause?: NodeJS.ErrnoException };
+      if (cause?.code === "ECONNREFUSED") return false;
       throw error;
     }
   }
+}
 
-  #request(path: string, json?: string): Promise<{ status: number; body: string }> {
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/**
+ * Just enough of HTTP for one request after the other on one connection: Node's own clients would
+ * take much of the processor time that is rqlite's.
+ */
+class HttpConnection {
+  readonly #socket: Socket;
+  #received = "";
+  #waiting: { resolve(answer: Answer): void; reject(error: Error): void } | null = null;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.setEncoding("latin1").setNoDelay(true);
+    socket.on("data", (data) => this.#onData(String(data)));
+    socket.on("error", (error) => this.#fail(error));
+    socket.on("close", () => this.#fail(new Error("The connection was closed")));
+  }
+
+  static open(port: number): Promise<HttpConnection> {
     return new Promise((resolve, reject) => {
-      const options = {
-        host: "127.0.0.1",
-        port: this.#port,
-        path,
-        method: json === undefined ? "GET" : "POST",
-        agent: this.#connections,
-        headers:
-          json === undefined
-            ? {}
-            : { "content-type": "application/json", "content-length": Buffer.byteLength(json) },
-      };
-      const request = http.request(options, (response) => {
-        let body = "";
-        response.setEncoding("utf8");
-        response.on("data", (chunk: string) => {
-          body += chunk;
-        });
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
-        response.on("error", reject);
-      });
-      request.on("error", reject);
-      request.end(json);
+      const socket = connect(port, "127.0.0.1");
+      socket.once("error", reject);
+      socket.once("connect", () => resolve(new HttpConnection(socket)));
     });
+  }
+
+  post(path: string, json: string): Promise<Answer> {
+    if (this.#waiting) throw new Error("There is a request on this connection already");
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      const length = Buffer.byteLength(json);
+      this.#socket.write(
+        `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${length}\r\n\r\n${json}`,
+      );
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #onData(data: string): void {
+    this.#received += data;
+    const end = this.#received.indexOf("\r\n\r\n");
+    if (end < 0) return;
+    const head = this.#received.slice(0, end);
+    const length = /^content-length: (\d+)$/im.exec(head)?.[1];
+    if (length === undefined) {
+      this.#fail(new Error(`An answer without its length: ${head}`));
+      return;
+    }
+    const body = this.#received.slice(end + 4);
+    if (body.length < Number(length)) return;
+    const waiting = this.#waiting;
+    this.#received = "";
+    this.#waiting = null;
+    waiting?.resolve({ status: Number(head.split(" ")[1]), body });
+  }
+
+  #fail(error: Error): void {
+    this.#waiting?.reject(error);
+    this.#waiting = null;
   }
 }
 

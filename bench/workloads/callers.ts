@@ -7,7 +7,7 @@
  * resolves when all copies hold what was committed; one sync serves all who wait. With `commit`, and
  * plain, the statements block until they are durable (NORMAL: never are), and what is awaited is
  * resolved already. rqlite is one node on this machine, asked over HTTP on connections that stay
- * open, one a caller, by a client in Node.js: what its users do; it has one copy, Lockstep two.
+ * open, one a caller, by the leanest client in Node.js; it has one copy, Lockstep two.
  */
 import { percentile } from "../figures.ts";
 import {
@@ -59,12 +59,12 @@ async function inProcess(one: Case): Promise<Figures> {
 async function overHttp(one: Case): Promise<Figures> {
   const rqlite = await Rqlite.start(one.directory, one.x);
   for (const sql of `${SCHEMA}${FILL}`.split(";").filter((each) => each.trim() !== "")) {
-    await rqlite.execute([[sql]]);
+    await rqlite.execute(0, [[sql]]);
   }
   let next = 0;
-  const figures = await throughput(one, () => {
+  const figures = await throughput(one, (caller) => {
     const i = next++;
-    return rqlite.execute([
+    return rqlite.execute(caller, [
       [UPDATE, i % 100, accountOf(i)],
       [INSERT, accountOf(i), i % 100, NOTE],
     ]);
@@ -74,14 +74,14 @@ async function overHttp(one: Case): Promise<Figures> {
 }
 
 /** For some seconds all callers loop; a quarter of that comes before, and is not counted. */
-async function throughput({ x: callers, scale }: Case, call: () => Promise<void>) {
+async function throughput({ x: callers, scale }: Case, call: (caller: number) => Promise<void>) {
   const seconds = scale.quick ? 0.4 : 3;
   const loops = async (milliseconds: number): Promise<number[]> => {
     const took: number[] = [];
     const end = performance.now() + milliseconds;
-    const loop = async () => {
+    const loop = async (_: unknown, caller: number) => {
       for (let before = performance.now(); before < end; ) {
-        await call();
+        await call(caller);
         const after = performance.now();
         took.push(after - before);
         before = after;
