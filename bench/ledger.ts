@@ -65,10 +65,10 @@ export function open(way: Way, directory: string, settings: Settings = {}): Open
   const databases = {
     lockstep: () => [replicated(path, paths.slice(1), logBytes)],
     barrier: () => [replicated(path, paths.slice(1), logBytes, "barrier")],
-    two: () => paths.map((each) => plain(each, "FULL", logBytes)),
-    full: () => [plain(path, "FULL", logBytes)],
-    normal: () => [plain(path, "NORMAL", logBytes)],
-    copy: () => [plain(path, "FULL", logBytes)],
+    two: () => paths.map((each) => configured(new Plain(each), "FULL", logBytes)),
+    full: () => [configured(new Plain(path), "FULL", logBytes)],
+    normal: () => [configured(new Plain(path), "NORMAL", logBytes)],
+    copy: () => [configured(new Plain(path), "FULL", logBytes)],
   }[way]();
   return {
     databases,
@@ -93,7 +93,7 @@ function replicated(
   logBytes: number | "own",
   durability: "commit" | "barrier" = "commit",
 ): Plain.Database {
-  if (replicas.length === 0) return plain(path, "FULL", logBytes);
+  if (replicas.length === 0) return configured(new Replicated(path), "FULL", logBytes);
   try {
     return new Replicated(path, {
       replicas,
@@ -112,12 +112,11 @@ function durable(db: Plain.Database): Promise<void> {
   return replication.durable();
 }
 
-export function plain(
-  path: string,
+function configured(
+  db: Plain.Database,
   synchronous: "FULL" | "NORMAL",
   logBytes: number | "own",
 ): Plain.Database {
-  const db = new Plain(path);
   db.pragma("journal_mode = WAL");
   db.pragma(`synchronous = ${synchronous}`);
   if (logBytes !== "own") db.pragma(`wal_autocheckpoint = ${logBytes / 4096}`);

@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { arch, cpus, platform, release } from "node:os";
 import { join } from "node:path";
+import Plain from "better-sqlite3";
 import type { Report, Sample } from "./report.ts";
 import { type Case, type Figures, type Scale, Unavailable, type Workload } from "./workload.ts";
 
@@ -85,7 +86,7 @@ function machine() {
   return {
     date: new Date().toISOString(),
     node: process.version,
-    sqlite: process.versions["sqlite"] ?? "",
+    sqlite: new Plain(":memory:").prepare("SELECT sqlite_version()").pluck().get() as string,
     system: `${platform()} ${release()} ${arch()}`,
     cpu: `${cpus().length} x ${cpus()[0]?.model ?? ""}`,
   };
