@@ -78,7 +78,10 @@ async function run(): Promise<void> {
   process.on("SIGTERM", () => process.exit(143));
   for (const name of names) {
     const { workload } = (await import(`./workloads/${name}.ts`)) as { workload: Workload };
-    const report = measure(name, workload, scale, scratch, (line) => console.error(line));
+    const began = performance.now();
+    const note = (line: string) =>
+      console.error(`${line}, ${((performance.now() - began) / 1000).toFixed(0)} s`);
+    const report = measure(name, workload, scale, scratch, note);
     // At once: a later workload may end the run.
     fs.writeFileSync(join(results, `${name}.json`), `${JSON.stringify(report, null, 2)}\n`);
     // What the file says is what the table and the plots show.
