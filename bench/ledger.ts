@@ -6,9 +6,9 @@ import fs from "node:fs";
 import { dirname, join } from "node:path";
 import Plain from "better-sqlite3";
 import Replicated from "../src/better-sqlite3.ts";
-import { codes, LockstepError } from "../src/errors.ts";
+import type { ReplicationHandle } from "../src/index.ts";
 import { percentile } from "./figures.ts";
-import { type Figures, LOG_BYTES, Unavailable } from "./workload.ts";
+import { type Figures, LOG_BYTES } from "./workload.ts";
 
 export const ways = {
   lockstep: "Lockstep",
@@ -40,7 +40,7 @@ export interface Opened {
   /** What the way does when the transaction is committed. */
   afterCommit(): void;
   /** Resolves when what was committed is as durable as the way makes it. */
-  durable(): Promise<void>;
+  durable(): Promise<unknown>;
   close(): void;
 }
 
@@ -94,21 +94,16 @@ function replicated(
   durability: "commit" | "barrier" = "commit",
 ): Plain.Database {
   if (replicas.length === 0) return configured(new Replicated(path), "FULL", logBytes);
-  try {
-    return new Replicated(path, {
-      replicas,
-      durability: durability as "commit",
-      ...(logBytes === "own" ? {} : { checkpointBytes: logBytes }),
-    });
-  } catch (error) {
-    const refused = error instanceof LockstepError && error.code === codes.BAD_OPTION;
-    if (!refused || durability === "commit") throw error;
-    throw new Unavailable("this Lockstep knows no durability `barrier`");
-  }
+  return new Replicated(path, {
+    replicas,
+    durability,
+    ...(logBytes === "own" ? {} : { checkpointBytes: logBytes }),
+  });
 }
 
-function durable(db: Plain.Database): Promise<void> {
-  const { replication } = db as unknown as { replication: { durable(): Promise<void> } };
+/** Of `barrier`, whose databases are all ours. */
+function durable(db: Plain.Database): Promise<unknown> {
+  const { replication } = db as unknown as { replication: ReplicationHandle };
   return replication.durable();
 }
 
@@ -154,6 +149,15 @@ export const UPDATE = "UPDATE account SET balance = balance + ? WHERE id = ?";
 export const INSERT = "INSERT INTO entry (account, cents, note) VALUES (?, ?, ?)";
 export const NOTE = "a line of about forty characters or so";
 export const accountOf = (i: number): number => (i * 7919) % ACCOUNTS;
+
+/** Makes the tables; returns what commits the i-th transaction of one statement. */
+export function entries(opened: Opened): (i: number) => void {
+  for (const db of opened.databases) db.exec(SCHEMA);
+  const inserts = opened.databases.map((db) => db.prepare(INSERT));
+  return (i) => {
+    for (const insert of inserts) insert.run(accountOf(i), i % 100, NOTE);
+  };
+}
 
 /**
  * Makes the tables; returns what commits the i-th transaction. With two databases each statement
