@@ -100,7 +100,7 @@ export class Delivery {
         // any of their blocks as they were; under the old header, older frames would be valid again.
         this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE, 0);
         this.#target.sync(); // durable: a new header before its frames
-        // What readers see has no frames of the generation before any more, or is found out.
+        // The index still speaks of the generation before, which is folded: it begins anew, too.
         this.#target.show({ ...header, frames: 0 });
       }
       this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));

@@ -59,8 +59,8 @@ export class FileTarget implements Target {
       throw changed(this.#path, "Another program folded the replica and cut its log short");
     }
     // The index shows what was published last. If that was not possible it is invalid until a reader
-    // rebuilds it, perhaps while frames are being appended here: then it shows some of ours. After
-    // a checkpoint that restarted it, it has none.
+    // rebuilds it, perhaps while frames are being appended here: then it shows some of ours. In a
+    // log that has just begun it shows none.
     const index = this.#index;
     if (!index.read() || index.frames === 0) return;
     if (sameSalts(index, expected) && index.frames <= expected.frames) return;
@@ -130,8 +130,7 @@ export class FileTarget implements Target {
       connection.exec("PRAGMA wal_autocheckpoint=0");
       let row = checkpoint(connection, "RESTART");
       if (row.log < frames) {
-        // A reader rebuilt the index while we were appending, and published what it had seen; or
-        // another program's checkpoint restarted it.
+        // A reader rebuilt the index while we were appending, and published what it had seen.
         this.#index.invalidate();
         row = checkpoint(connection, "RESTART");
       }

@@ -29,8 +29,8 @@
  * reads. They must be there before a header that counts them. A writer that was killed may leave
  * entries beyond `frames`, one run from there on; who appends next removes them first.
  *
- * When all is backfilled SQLite may restart the log: `frames` is 0 then, under new salts, and the log
- * itself stays as it is until somebody writes. Such an index says: the file has all.
+ * Once all is backfilled new readers leave the log alone, and a writer that finds no others may begin
+ * it anew: `frames` is 0 then, under new salts. An index without frames says that the file has all.
  *
  * A descriptor of a `-shm` must never be closed while this process may have a connection to its
  * database: closing it would drop that connection's locks.
