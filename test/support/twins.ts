@@ -46,8 +46,9 @@ export class Twins {
     this.a = path.join(directory, "a.db");
     this.b = path.join(directory, "b.db");
     const open = (file: string): Connection => {
-      const connection = loadDriver(driver).open(file);
+      const connection = loadDriver(driver).open(file, { timeout: 500 });
       connection.exec("PRAGMA wal_autocheckpoint=0");
+      connection.exec("PRAGMA synchronous=OFF");
       return connection;
     };
     this.writer = open(this.a);

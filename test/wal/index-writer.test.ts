@@ -269,12 +269,12 @@ test("two processes: one appends, the other reads, and never sees half a transac
         `- CASE n WHEN ${to} THEN ${by} ELSE 0 END WHERE n IN (${from}, ${to})`,
     );
     if (!ok) {
-      rebuilt++; // somebody saw it half written, and thought nobody was there
+      rebuilt++; // by the other one, while a generation began
       twins.index.invalidate();
       twins.reader.all(ALL);
     }
     if (step % 50 === 25) twins.fold();
-    for (let i = 0; step % 200 === 0 && i < 50; i++) {
+    for (let i = 0; step % 40 === 0 && i < 5; i++) {
       if (!twins.restart()) continue;
       restarts++;
       break;
@@ -284,8 +284,8 @@ test("two processes: one appends, the other reads, and never sees half a transac
   const { reads, wrong, last } = await watcher.stop();
   t.diagnostic(`${step} commits, ${reads} reads, ${restarts} restarts, rebuilt ${rebuilt} times`);
   assert.deepEqual(wrong, []);
-  assert.ok(reads > 100 && step > 100);
-  assert.ok(rebuilt < 3, `rebuilt ${rebuilt} times`);
+  assert.ok(reads > 100 && step > 100 && restarts > 0);
+  assert.ok(rebuilt <= restarts, `rebuilt ${rebuilt} times`);
   assert.equal(last, step);
 });
 
