@@ -140,8 +140,9 @@ export class Delivery {
     if (this.#restartable || !this.#header) return true;
     // durable: a checkpoint is under way, replica
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+    const { frame: frames, ...end } = this.#position;
     // durable: the replica is folded
-    if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
+    if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
     this.#restartable = true;
     const { copy, state } = this.#sidecar;
     const file = stampFingerprint(copy, state.folded?.file);

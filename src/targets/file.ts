@@ -121,19 +121,15 @@ export class FileTarget implements Target {
     }
   }
 
-  fold(expected: LogState): boolean {
+  fold(expected: LogEnd): boolean {
     this.check(expected); // durable: a fold of our own log only
+    this.show(expected); // durable: a fold of all of it
     const { frames } = expected;
     const connection = this.#driver.open(this.#path, { timeout: 0 });
     try {
       connection.exec("PRAGMA synchronous=FULL");
       connection.exec("PRAGMA wal_autocheckpoint=0");
-      let row = checkpoint(connection, "RESTART");
-      if (row.log < frames) {
-        // A reader rebuilt the index while we were appending, and published what it had seen.
-        this.#index.invalidate();
-        row = checkpoint(connection, "RESTART");
-      }
+      const row = checkpoint(connection, "RESTART");
       this.check(expected); // of the index as it was rebuilt
       return !row.busy && row.log === frames && row.checkpointed === frames;
     } catch (error) {

@@ -52,7 +52,7 @@ export interface Target {
    * After true no reader depends on the log, so its next generation may begin.
    * @throws as `check`, before and after
    */
-  fold(expected: LogState): boolean;
+  fold(expected: LogEnd): boolean;
 
   /**
    * Lets go of everything. With `rest` a folded log is removed; else nothing is changed.

@@ -238,6 +238,20 @@ for (const driver of DRIVERS) {
       failed(await pair.open(), "DIVERGED");
     });
 
+    test("is written in a transaction that spans the last commit: said in the close", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const db = new DatabaseSync(pair.replica, { timeout: 200 });
+      db.exec("BEGIN IMMEDIATE");
+      write(1001)(db);
+      ok(await pair.insert(20_000));
+      db.exec("COMMIT");
+      failed(await pair.close(), "REPLICA_CHANGED");
+      db.close();
+      failed(await pair.open(), "DIVERGED");
+      pair.holdsAcknowledged(pair.primary);
+    });
+
     test("is written before a close: REPLICA_CHANGED", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();
