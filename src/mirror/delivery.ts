@@ -6,7 +6,7 @@
  *   - nothing is written that does not continue the checksum chain of what stands there;
  *   - a new generation's header is written only when the replica's file holds all of the previous
  *     one, synced, and the sidecar names the new generation and the position it stands on;
- *   - nothing is confirmed as the end of a transaction before it is synced.
+ *   - nothing is confirmed as the end of a transaction before it is synced, nor shown to readers.
  */
 import { codes, LockstepError } from "../errors.ts";
 import type { FramesRecord, Window } from "../gate/ring.ts";
@@ -16,11 +16,12 @@ import { stampFingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import type { Target } from "../targets/target.ts";
-import { walkFrames } from "../wal/chain.ts";
+import { type Commit, walkFrames } from "../wal/chain.ts";
 import {
   decodeWalHeader,
   frameOffset,
   frameSize,
+  type Sums,
   sameSalts,
   sameSums,
   WAL_HEADER_SIZE,
@@ -40,6 +41,11 @@ export class Delivery {
   #position: Position;
   readonly #wanted: () => boolean;
   #unsyncedBytes = 0;
+  /** The end of what readers were shown of this generation. */
+  #shown: Sums & { readonly frame: number };
+  /** The pages of the frames since then, and the last of these frames that ends a transaction. */
+  #pages: number[] = [];
+  #commit: Commit | null = null;
   /** Is all folded, and does the wal-index say so, so that no new reader needs the log? */
   #restartable = false;
 
@@ -54,7 +60,10 @@ export class Delivery {
     this.#sidecar = sidecar;
     this.#header = at.header;
     this.#position = at.position;
+    this.#shown = at.position;
     this.#wanted = wanted;
+    const { frame, ...position } = at.position;
+    if (at.header) target.show({ ...position, pageSize: at.header.pageSize, frames: frame });
   }
 
   /** What the replica holds; durable after `sync`. */
@@ -78,7 +87,10 @@ export class Delivery {
       const size = frameSize(header.pageSize);
       const at = window.at + headerSize + skip * size;
       const first = record.first + skip;
-      const walk = walkFrames(window.bytes, at, count, first, this.#position, header);
+      const pages = this.#pages;
+      const walk = walkFrames(window.bytes, at, count, first, this.#position, header, (_, page) =>
+        pages.push(page),
+      );
       // durable: nothing that does not verify
       if (walk.frames !== count) throw broken(`frame ${first + walk.frames} has a wrong checksum`);
       // durable: nothing into a log that is not ours
@@ -88,10 +100,12 @@ export class Delivery {
         // any of their blocks as they were; under the old header, older frames would be valid again.
         this.#target.write(window.bytes, window.at, WAL_HEADER_SIZE, 0);
         this.#target.sync(); // durable: a new header before its frames
-        this.#target.publish(); // the index still speaks of the generation before
+        // The index still speaks of the generation before, which is folded: it begins anew, too.
+        this.#target.show({ ...header, frames: 0 });
       }
       this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
       this.#unsyncedBytes += count * size;
+      this.#commit = walk.lastCommit ?? this.#commit;
       this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
       if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) this.sync();
     }
@@ -104,9 +118,20 @@ export class Delivery {
   sync(): void {
     if (this.#unsyncedBytes === 0) return;
     this.#target.sync(); // durable: the replica has the commit
-    this.#target.publish();
     this.#restartable = false; // durable: new frames are folded before a restart
     this.#unsyncedBytes = 0;
+    this.#publish();
+  }
+
+  #publish(): void {
+    const commit = this.#commit;
+    if (!commit) return;
+    this.#target.publish(this.#header as WalHeader, this.#shown, this.#pages, commit);
+    const rest = commit.frame - this.#shown.frame;
+    if (rest === this.#pages.length) this.#pages.length = 0;
+    else this.#pages = this.#pages.slice(rest); // a transaction whose end is still to come
+    this.#shown = commit;
+    this.#commit = null;
   }
 
   /** Nobody waits just now: makes room for what is to come. */
@@ -124,8 +149,9 @@ export class Delivery {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
     this.beginFold(); // durable: a checkpoint is under way, replica
+    const { frame: frames, ...end } = this.#position;
     // durable: the replica is folded
-    if (!this.#target.fold({ ...this.#header, frames: this.#position.frame })) return false;
+    if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
     this.#restartable = true;
     const { copy, state } = this.#sidecar;
     const file = stampFingerprint(copy, state.folded?.file);
@@ -160,6 +186,9 @@ export class Delivery {
       frame: 0,
       ...pick(header),
     };
+    this.#shown = this.#position;
+    this.#pages = [];
+    this.#commit = null;
   }
 }
 

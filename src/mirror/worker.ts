@@ -169,7 +169,6 @@ class Worker {
     this.#target = new FileTarget(this.#driver, this.#data.path);
     const at = { header: log?.header ?? null, position };
     this.#delivery = new Delivery(this.#target, this.#held(), at, () => this.#wanted());
-    this.#target.publish();
     // A log that is folded whole, and stays because somebody has the replica open: the next commit
     // may begin a new one. Now the index says so, and no new reader will be in that commit's way.
     const { folded } = this.#held().state;

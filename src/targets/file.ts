@@ -13,10 +13,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { frameOffset, sameSalts } from "../wal/format.ts";
+import type { Commit } from "../wal/chain.ts";
+import { frameOffset, type Sums, sameSalts, sameSums, type WalHeader } from "../wal/format.ts";
+import { IndexWriter } from "../wal/index-writer.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
-import type { LogState, Target } from "./target.ts";
+import type { LogEnd, LogState, Target } from "./target.ts";
 
 export class FileTarget implements Target {
   readonly #driver: Driver;
@@ -25,6 +27,7 @@ export class FileTarget implements Target {
   readonly #log: number;
   readonly #shm: number;
   readonly #index: SharedIndex;
+  readonly #writer: IndexWriter;
   readonly #logInode: number;
   #logSize = 0;
   readonly #fileInode: number;
@@ -34,9 +37,11 @@ export class FileTarget implements Target {
     this.#driver = driver;
     this.#path = file;
     this.#guard = openGuard(driver, file);
+    this.#guard.exec("PRAGMA busy_timeout=0"); // it reads once more in `show`, and waits for no one
     this.#log = fs.openSync(`${file}-wal`, "r+");
     this.#shm = fs.openSync(`${file}-shm`, "r+");
     this.#index = new SharedIndex(this.#shm);
+    this.#writer = new IndexWriter(this.#shm);
     this.#logInode = fs.fstatSync(this.#log).ino;
     this.#fileInode = fs.statSync(file).ino;
     syncDirectory(path.dirname(file)); // durable: the log's name, replica
@@ -54,7 +59,9 @@ export class FileTarget implements Target {
     if (log.size < frameOffset(expected.frames + 1, expected.pageSize)) {
       throw changed(this.#path, "Another program folded the replica and cut its log short");
     }
-    // After our own writes the index is invalid until a reader rebuilds it, and then it is ours.
+    // The index shows what was published last. If that was not possible it is invalid until a reader
+    // rebuilds it, perhaps while frames are being appended here: then it shows some of ours. In a
+    // log that has just begun it shows none.
     const index = this.#index;
     if (!index.read() || index.frames === 0) return;
     if (sameSalts(index, expected) && index.frames <= expected.frames) return;
@@ -75,23 +82,61 @@ export class FileTarget implements Target {
     if (isTight(used, this.#logSize)) this.#logSize = growLog(this.#log, used);
   }
 
-  publish(): void {
-    this.#index.invalidate();
+  publish(
+    log: WalHeader,
+    before: Sums & { readonly frame: number },
+    pages: ArrayLike<number>,
+    end: Commit,
+  ): void {
+    if (this.#writer.append(log, before, pages, end)) return;
+    const { salt1, salt2, pageSize } = log;
+    const { frame: frames, sum1, sum2 } = end;
+    this.show({ salt1, salt2, pageSize, frames, sum1, sum2 });
   }
 
-  fold(expected: LogState): boolean {
+  show(log: LogEnd): void {
+    // A rebuild that began before the last frame was written may end only now. None that begins
+    // after the second time can miss a frame.
+    for (let tries = 0; tries < 2; tries++) {
+      if (this.#shows(log)) return;
+      this.#index.invalidate();
+      if (!this.#rebuild()) return;
+    }
+    if (this.#shows(log) || log.frames === 0) return;
+    const index = this.#index;
+    // durable: the log holds what was written
+    if (index.read() && index.frames > 0) {
+      throw changed(this.#path, "Another program wrote into the replica's log");
+    }
+  }
+
+  /** Does the index show just this? One without frames says that the file has all. */
+  #shows(log: LogEnd): boolean {
+    const index = this.#index;
+    if (!index.read() || index.frames !== log.frames) return false;
+    return log.frames === 0 || (sameSalts(index, log) && sameSums(index, log));
+  }
+
+  /** Makes SQLite rebuild the index; false if it cannot just now, because of others' locks. */
+  #rebuild(): boolean {
+    try {
+      this.#guard.all("SELECT count(*) FROM sqlite_schema");
+      return true;
+    } catch (error) {
+      if (!isBusy(error)) throw error;
+      return false; // it stays invalid: the next reader rebuilds it, or the next commit does
+    }
+  }
+
+  fold(expected: LogEnd): boolean {
     this.check(expected); // durable: a fold of our own log only
+    this.show(expected); // durable: a fold of all of it
     const { frames } = expected;
     const connection = this.#driver.open(this.#path, { timeout: 0 });
     try {
       connection.exec("PRAGMA synchronous=FULL");
       connection.exec("PRAGMA wal_autocheckpoint=0");
-      let row = checkpoint(connection, "RESTART");
-      if (row.log < frames) {
-        // A reader rebuilt the index while we were appending, and published what it had seen.
-        this.#index.invalidate();
-        row = checkpoint(connection, "RESTART");
-      }
+      const row = checkpoint(connection, "RESTART");
       this.check(expected); // of the index as it was rebuilt
       return !row.busy && row.log === frames && row.checkpointed === frames;
     } catch (error) {

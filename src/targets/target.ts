@@ -1,10 +1,14 @@
-import type { Salts } from "../wal/format.ts";
+import type { Commit } from "../wal/chain.ts";
+import type { Salts, Sums, WalHeader } from "../wal/format.ts";
 
 /** What a log must hold: so many frames of this generation. */
 export interface LogState extends Salts {
   readonly pageSize: number;
   readonly frames: number;
 }
+
+/** A log's end: at its last frame, or at its header, it has these sums. */
+export interface LogEnd extends LogState, Sums {}
 
 /**
  * Where a copy lives. A target stores a log, byte for byte, and can fold it into the file beneath.
@@ -28,15 +32,30 @@ export interface Target {
   /** Makes room behind the log's end, so that syncs to come have less to do. */
   growAhead(log: LogState): void;
 
-  /** Readers that begin from now on see all of the log. */
-  publish(): void;
+  /**
+   * Readers that begin from now on see all of the log. Whatever they saw up to now, it is found out.
+   * @throws as `check`, if it turns out that the log does not hold this
+   */
+  show(log: LogEnd): void;
+
+  /**
+   * Readers that begin from now on see the log up to `end`. What was last shown is its frame `before`;
+   * the frames since then are of the first of these pages.
+   * @throws as `show`
+   */
+  publish(
+    log: WalHeader,
+    before: Sums & { readonly frame: number },
+    pages: ArrayLike<number>,
+    end: Commit,
+  ): void;
 
   /**
    * Folds the log into the file, durably, and waits for no one: false if readers are in the way.
    * After true no reader depends on the log, so its next generation may begin.
    * @throws as `check`, before and after
    */
-  fold(expected: LogState): boolean;
+  fold(expected: LogEnd): boolean;
 
   /**
    * Lets go of everything. With `rest` a folded log is removed; else nothing is changed.

@@ -1,28 +1,60 @@
 /**
- * The header of the wal-index (`-shm`), the shared memory in which SQLite's connections tell each
- * other how far the log reaches. Integers are in the machine's own byte order, but for the salts,
- * which are copied from the log's header as they are (big-endian).
+ * The wal-index (`-shm`): the shared memory in which SQLite's connections tell each other how far the
+ * log reaches and where each page's newest version lies in it. Every connection maps it; on Linux and
+ * macOS a `pwrite` to the file changes the same memory. Integers are in the machine's own byte order,
+ * but for the salts, which are copied from the log's header as they are (big-endian).
  *
- *     0 version  8 change  12 isInit (u8)  13 bigEndianSums (u8)  14 pageSize (u16)  16 frames
- *    20 pages   24 sum1   28 sum2   32 salt1   36 salt2   40 checksum of bytes 0-39 (2 words)
- *    48 the same again     96 how many frames are backfilled into the file    100 five read marks
+ *     index       := header block*                 in blocks of 32768 bytes
+ *     header        0 version  8 change  12 isInit (u8)  13 bigEndianSums (u8)  14 pageSize (u16)
+ *                  16 frames  20 pages   24 sum1   28 sum2   32 salt1   36 salt2
+ *                  40 checksum of bytes 0-39 (2 words)
+ *                  48 the same again
+ *                  96 how many frames are backfilled into the file   100 five read marks
+ *                 120 bytes that are only locked, eight                128 backfill attempted
+ *     block         0 the page numbers of 4096 frames (u32)        16384 8192 slots (u16)
+ *                 The header lies on the beginning of the first block, which so has 4062 frames.
+ *
+ * pageSize    1 stands for 65536
+ * change      counts commits; a rebuilt index starts at 0
+ * slot        0: free. n: look at the block's n-th page number. A frame's slot is the first free one
+ *             from (page * 383) mod 8192 on, around. Of a page's several frames the newest is found
+ *             last on that way, so whoever looks for a page goes on to the first free slot.
  *
  * A header is valid if and only if its two copies are equal, isInit is 1 and its checksum holds. A
- * reader that finds it invalid rebuilds the index from the log, under SQLite's own locks: that is
- * how an index is brought up to date after frames were appended by hand (`invalidate`).
+ * reader that finds it invalid takes SQLite's write lock, looks once more, and then rebuilds the index
+ * from the log under SQLite's own locks. That starts anew with nothing backfilled.
+ *
+ * What lies beyond `frames` means nothing. A reader keeps the `frames` of the header it began with: it
+ * passes over slots of later frames and looks into no later block, so entries may be added while it
+ * reads. They must be there before a header that counts them. A writer that was killed may leave
+ * entries beyond `frames`, one run from there on; who appends next removes them first.
+ *
+ * Once all is backfilled new readers leave the log alone, and a writer that finds no others may begin
+ * it anew: `frames` is 0 then, under new salts. An index without frames says that the file has all.
  *
  * A descriptor of a `-shm` must never be closed while this process may have a connection to its
  * database: closing it would drop that connection's locks.
  */
 import fs from "node:fs";
-import { checksum, type Salts, type Sums, ZERO_SUMS } from "./format.ts";
+import type { Commit } from "./chain.ts";
+import { checksum, type Salts, type Sums, type WalHeader, ZERO_SUMS } from "./format.ts";
+import { writeFully } from "./scan.ts";
+
+export const BLOCK_SIZE = 32768;
+/** Where a block's slots begin. */
+export const SLOTS_AT = 16384;
+/** How much of the first block is header. */
+export const INDEX_HEADER_SIZE = 136;
+/** How many frames the first block has, and each that follows. */
+export const FIRST_BLOCK_FRAMES = 4062;
+export const BLOCK_FRAMES = 4096;
 
 const COPIES_SIZE = 96;
 const READ_SIZE = 100;
 const COPY_SIZE = 48;
 const MACHINE_BIG_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 0;
 
-/** One reader of a `-shm`; its fields are the last header read. Allocates nothing per read. */
+/** The header of a `-shm`; its fields are the last header read or stored. */
 export class SharedIndex implements Salts, Sums {
   salt1 = 0;
   salt2 = 0;
@@ -55,6 +87,12 @@ export class SharedIndex implements Salts, Sums {
     if (this.#bytes[12] !== 1) return false;
     const sums = checksum(this.#bytes, 0, 40, ZERO_SUMS, MACHINE_BIG_ENDIAN);
     if (sums.sum1 !== words[10] || sums.sum2 !== words[11]) return false;
+    this.#take();
+    return true;
+  }
+
+  #take(): void {
+    const words = this.#words;
     const size = this.#view.getUint16(14, !MACHINE_BIG_ENDIAN);
     this.pageSize = (size & 0xfe00) + ((size & 1) << 16);
     this.frames = words[4] as number;
@@ -64,12 +102,35 @@ export class SharedIndex implements Salts, Sums {
     this.salt1 = this.#view.getUint32(32);
     this.salt2 = this.#view.getUint32(36);
     this.#lastChange = words[2] as number;
-    return true;
   }
 
   /** SQLite's counter of commits since the index was built. */
   get change(): number {
     return this.#lastChange;
+  }
+
+  /**
+   * Over the header read last: the log reaches to `end`. One write for both copies, for nobody here
+   * holds SQLite's write lock: whoever sees the copies differ waits for that lock only, and would
+   * rebuild the index if they differed for long.
+   */
+  store(log: WalHeader, end: Commit): void {
+    const words = this.#words;
+    words[2] = this.#lastChange + 1;
+    this.#bytes[13] = log.bigEndian ? 1 : 0;
+    this.#view.setUint16(14, (log.pageSize & 0xff00) | (log.pageSize >> 16), !MACHINE_BIG_ENDIAN);
+    words[4] = end.frame;
+    words[5] = end.pages;
+    words[6] = end.sum1;
+    words[7] = end.sum2;
+    this.#view.setUint32(32, log.salt1);
+    this.#view.setUint32(36, log.salt2);
+    const sums = checksum(this.#bytes, 0, 40, ZERO_SUMS, MACHINE_BIG_ENDIAN);
+    words[10] = sums.sum1;
+    words[11] = sums.sum2;
+    this.#bytes.copyWithin(COPY_SIZE, 0, COPY_SIZE);
+    writeFully(this.#fd, this.#bytes, 0, COPIES_SIZE, 0);
+    this.#take();
   }
 
   /** Makes the next reader rebuild the index from the log. Leaves the locks and marks alone. */

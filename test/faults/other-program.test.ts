@@ -223,6 +223,35 @@ for (const driver of DRIVERS) {
       pair.holdsAcknowledged(pair.primary); // nothing foreign came back
     });
 
+    test("is written in a transaction that spans a commit: REPLICA_CHANGED", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const db = new DatabaseSync(pair.replica, { timeout: 200 });
+      db.exec("BEGIN IMMEDIATE");
+      write(1001)(db);
+      ok(await pair.insert(20_000)); // more frames than the other program has
+      db.exec("COMMIT"); // over the first of them
+      failed(await pair.insert(), "REPLICA_CHANGED");
+      db.close();
+      ok(await pair.close());
+      pair.holdsAcknowledged(pair.primary);
+      failed(await pair.open(), "DIVERGED");
+    });
+
+    test("is written in a transaction that spans the last commit: said in the close", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const db = new DatabaseSync(pair.replica, { timeout: 200 });
+      db.exec("BEGIN IMMEDIATE");
+      write(1001)(db);
+      ok(await pair.insert(20_000));
+      db.exec("COMMIT");
+      failed(await pair.close(), "REPLICA_CHANGED");
+      db.close();
+      failed(await pair.open(), "DIVERGED");
+      pair.holdsAcknowledged(pair.primary);
+    });
+
     test("is written before a close: REPLICA_CHANGED", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();
