@@ -125,7 +125,7 @@ export class Gate {
     const primary = this.#primary;
 
     // 1. How far does the log reach, and is it still the generation that the replicas hold?
-    const log = primary.readIndex();
+    const log = primary.index; // as it was just read
     const base = primary.position;
     const fresh = !sameSalts(log, base);
     // durable: what was written unseen is noticed

@@ -117,16 +117,14 @@ export class Delivery {
   /** Everything delivered is on stable storage and visible to readers. */
   sync(): void {
     if (this.#unsyncedBytes === 0) return;
+    const commit = this.#commit;
+    const log = this.#header as WalHeader;
+    if (commit) this.#target.prepare(log, this.#shown, this.#pages, commit);
     this.#target.sync(); // durable: the replica has the commit
     this.#restartable = false; // durable: new frames are folded before a restart
     this.#unsyncedBytes = 0;
-    this.#publish();
-  }
-
-  #publish(): void {
-    const commit = this.#commit;
     if (!commit) return;
-    this.#target.publish(this.#header as WalHeader, this.#shown, this.#pages, commit);
+    this.#target.publish(log, commit);
     const rest = commit.frame - this.#shown.frame;
     if (rest === this.#pages.length) this.#pages.length = 0;
     else this.#pages = this.#pages.slice(rest); // a transaction whose end is still to come

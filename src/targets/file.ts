@@ -30,6 +30,8 @@ export class FileTarget implements Target {
   readonly #writer: IndexWriter;
   readonly #logInode: number;
   #logSize = 0;
+  /** Was the index made ready for what comes next? */
+  #prepared = false;
   readonly #fileInode: number;
 
   /** Opens the database at `path`, which exists and is in WAL mode; makes its log's name durable. */
@@ -82,13 +84,17 @@ export class FileTarget implements Target {
     if (isTight(used, this.#logSize)) this.#logSize = growLog(this.#log, used);
   }
 
-  publish(
+  prepare(
     log: WalHeader,
     before: Sums & { readonly frame: number },
     pages: ArrayLike<number>,
     end: Commit,
   ): void {
-    if (this.#writer.append(log, before, pages, end)) return;
+    this.#prepared = this.#writer.prepare(log, before, pages, end);
+  }
+
+  publish(log: WalHeader, end: Commit): void {
+    if (this.#prepared && this.#writer.publish(log, end)) return;
     const { salt1, salt2, pageSize } = log;
     const { frame: frames, sum1, sum2 } = end;
     this.show({ salt1, salt2, pageSize, frames, sum1, sum2 });

@@ -39,16 +39,21 @@ export interface Target {
   show(log: LogEnd): void;
 
   /**
-   * Readers that begin from now on see the log up to `end`. What was last shown is its frame `before`;
-   * the frames since then are of the first of these pages.
-   * @throws as `show`
+   * Gets ready to show the log up to `end`; nobody sees anything yet. What was last shown is its frame
+   * `before`; the frames since then are of the first of these pages.
    */
-  publish(
+  prepare(
     log: WalHeader,
     before: Sums & { readonly frame: number },
     pages: ArrayLike<number>,
     end: Commit,
   ): void;
+
+  /**
+   * Readers that begin from now on see the log up to `end`, for which it was prepared.
+   * @throws as `show`
+   */
+  publish(log: WalHeader, end: Commit): void;
 
   /**
    * Folds the log into the file, durably, and waits for no one: false if readers are in the way.

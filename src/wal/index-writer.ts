@@ -41,8 +41,9 @@ export class IndexWriter {
   readonly #nextBytes = new Uint8Array(this.#next.buffer);
   /** Which one `#block` is; -1: none. */
   #loaded = -1;
-  /** The header's counter as it was left here. */
+  /** The header's counter as it was left here, and as it was found by `prepare`. */
   #change = -1;
+  #prepared = -1;
 
   /** @param fd an open descriptor of the `-shm`, for writing; stays the caller's to close, or never */
   constructor(fd: number) {
@@ -50,13 +51,23 @@ export class IndexWriter {
     this.#index = new SharedIndex(fd);
   }
 
+  /** The same as `prepare` and `publish`, one after the other. */
+  append(
+    log: WalHeader,
+    before: Sums & { readonly frame: number },
+    pages: ArrayLike<number>,
+    end: Commit,
+  ): boolean {
+    return this.prepare(log, before, pages, end) && this.publish(log, end);
+  }
+
   /**
-   * The index shows `log` up to the frame `before`; from now on up to `end`. The frames in between
-   * are of the first of these pages. A log's first frames may follow on any index without frames:
-   * there all is in the file.
+   * Writes what no reader looks at yet. The index shows `log` up to the frame `before`; the frames
+   * from there to `end` are of the first of these pages. A log's first frames may follow on any index
+   * without frames: there all is in the file.
    * @returns false if the index is not valid or shows something else; then nothing was written
    */
-  append(
+  prepare(
     log: WalHeader,
     before: Sums & { readonly frame: number },
     pages: ArrayLike<number>,
@@ -71,6 +82,7 @@ export class IndexWriter {
 
     const ours = index.change === this.#change;
     this.#change = -1; // until all of it stands
+    this.#prepared = index.change;
     if (!ours) this.#loaded = -1;
     for (let taken = 0; taken < count; ) {
       const place = placeOf(before.frame + taken + 1);
@@ -78,6 +90,16 @@ export class IndexWriter {
       if (!this.#put(place, pages, taken, most)) return false;
       taken += most;
     }
+    return true;
+  }
+
+  /**
+   * From now on the index shows `log` up to `end`, for which it was prepared.
+   * @returns false if somebody has changed it since; then it stays as it is
+   */
+  publish(log: WalHeader, end: Commit): boolean {
+    const index = this.#index;
+    if (!index.read() || index.change !== this.#prepared) return false;
     index.store(log, end);
     this.#change = index.change;
     return true;
