@@ -20,8 +20,8 @@ import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
-/** How much is put into the ring before the workers are woken although nobody waits for a sync. */
-const PUBLISH_BYTES = 256 << 10;
+/** How much is handed over at once although nobody waits for it yet; it is synced meanwhile. */
+const PUBLISH_BYTES = 512 << 10;
 
 export interface Mark {
   readonly taken: number;
@@ -225,7 +225,7 @@ export class Gate {
       this.#primary.readLog(window.bytes, window.at, bytes, offset);
       const ends = first + frames - 1 === last;
       this.#ring.commit(window, { first, frames, pageSize, salt1, salt2, sum1, sum2, ends });
-      if (this.#ring.unpublished >= PUBLISH_BYTES) this.#publish(false);
+      if (this.#ring.unpublished >= PUBLISH_BYTES) this.#publish(true);
       first += frames;
     }
   }
