@@ -1,12 +1,11 @@
 /**
  * Who may restart the log, and when: nobody, until every copy's file holds all of it.
  *
- * A small log is folded between two commits. Of a larger one most is folded ahead, while commits go on: every copy has a folder, a thread that writes
- * its log into its file as far as the log reached when it began. When little is left, that is
- * folded between two commits, and the log may restart:
+ * A small log is folded between two commits. Of a larger one most is folded ahead, by a thread, while
+ * commits go on; what is left then is folded between two commits, and the log may restart:
  *
  *   1  ahead    it is put on record, beside every copy, that its file is being written; then the
- *               folders begin, all at once. Once more, while much was committed meanwhile
+ *               folder begins. Once more, while much was committed meanwhile
  *   2  finish   all copies fold the rest at the same time, the read mark keeping the log from
  *               restarting; what the files hold is put on record while their logs still stand; the
  *               read mark is given up last. Only now may the next commit begin a new generation
@@ -37,14 +36,14 @@ export class Checkpointer {
   readonly #primary: Primary;
   readonly #mirrors: readonly Mirror[];
   readonly #gate: Gate;
-  readonly #folders: readonly Folder[];
+  readonly #folder: Folder;
   readonly #checkpointBytes: number;
   /** The size of the log at which the next checkpoint begins, in bytes. */
   #beginAt: number;
   /** Mirrors that have not yet put on record that their replica's file is being written. */
   #unrecorded: Mirror[] = [];
   #ahead = false;
-  /** Where the copy that was folded the least stood when the folders last ended, in frames. */
+  /** How much was folded ahead of every log, in frames. */
   #folded = 0;
 
   constructor(
@@ -58,10 +57,7 @@ export class Checkpointer {
     this.#gate = gate;
     this.#checkpointBytes = context.checkpointBytes;
     this.#beginAt = context.checkpointBytes;
-    this.#folders = [
-      new Folder(context, primary.path, "primary"),
-      ...mirrors.map(({ path }) => new Folder(context, path, "replica")),
-    ];
+    this.#folder = new Folder(context, [primary.path, ...mirrors.map(({ path }) => path)]);
   }
 
   /**
@@ -91,20 +87,20 @@ export class Checkpointer {
 
   /** After everything else is closed. */
   close(): void {
-    for (const folder of this.#folders) folder.close();
+    this.#folder.close();
   }
 
   /** Waits for what is under way. */
   #await(): void {
     for (const mirror of this.#unrecorded) mirror.wait("may-fold");
     this.#unrecorded = [];
-    for (const folder of this.#folders) folder.wait();
+    this.#folder.wait();
   }
 
   #goAhead(): void {
     this.#ahead = true;
     this.#primary.holdAtEnd();
-    this.#primary.beginFold(); // durable: a checkpoint is under way, primary's folder
+    this.#primary.beginFold(); // durable: a checkpoint is under way, primary, ahead
     this.#unrecorded = [...this.#mirrors];
     for (const mirror of this.#mirrors) mirror.post({ type: "begin-fold" });
   }
@@ -113,21 +109,21 @@ export class Checkpointer {
   #isAtWork(): boolean {
     if (this.#unrecorded.length > 0) {
       this.#unrecorded = this.#unrecorded.filter((mirror) => !mirror.arrived("may-fold"));
-      // durable: no folder begins before it is on record
+      // durable: nothing is folded ahead before it is on record
       if (this.#unrecorded.length > 0) return true;
-      for (const folder of this.#folders) folder.start();
+      this.#folder.start();
     }
-    return this.#folders.filter((folder) => folder.poll()).length > 0;
+    return this.#folder.poll();
   }
 
-  /** The folders have ended: is so little left that it can be finished now? */
+  /** The folder has ended: is so little left that it can be finished now? */
   #goOn(logBytes: number): CheckpointOutcome | null {
-    const folded = Math.min(...this.#folders.map(({ frames }) => frames));
-    const stuck = folded === this.#folded;
-    this.#folded = folded;
-    if (logBytes - this.#bytesUpTo(folded) <= REST_BYTES || stuck) return this.finish();
+    const { frames } = this.#folder;
+    const stuck = frames === this.#folded;
+    this.#folded = frames;
+    if (logBytes - this.#bytesUpTo(frames) <= REST_BYTES || stuck) return this.finish();
     this.#primary.holdAtEnd();
-    for (const folder of this.#folders) folder.start();
+    this.#folder.start();
     return null;
   }
 

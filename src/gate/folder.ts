@@ -1,5 +1,5 @@
 /**
- * The committing thread's hold on the thread that folds one copy in the background. It is started
+ * The committing thread's hold on the thread that folds the copies in the background. It is started
  * when there is something to fold for the first time.
  */
 import fs from "node:fs";
@@ -15,6 +15,8 @@ import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import type { FolderCommand, FolderData, FolderReport } from "./messages.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
+const SLICE_MS = 1000;
+
 export interface FolderContext {
   readonly driver: DriverName;
   readonly memory: SharedMemory;
@@ -24,27 +26,25 @@ export interface FolderContext {
 }
 
 export class Folder {
-  readonly path: string;
-  /** Is it at work? */
-  running = false;
-  /** How many frames of the log it has found or put in the file, the last time. */
+  /** How many frames of the log it has put, or found, in every copy's file, the last time. */
   frames = 0;
-  readonly #role: FolderData["role"];
   readonly #context: FolderContext;
+  /** The primary's first. */
+  readonly #copies: readonly [string, ...string[]];
   #port: MessagePort | null = null;
+  #running = false;
   #ended: Error | null = null;
-  /** The thread's descriptor of the file. */
-  #file = -1;
+  /** The thread's descriptors of the copies' files. */
+  #files: FolderFiles = [];
 
-  constructor(context: FolderContext, path: string, role: FolderData["role"]) {
+  constructor(context: FolderContext, copies: readonly [string, ...string[]]) {
     this.#context = context;
-    this.path = path;
-    this.#role = role;
+    this.#copies = copies;
   }
 
   start(): void {
     this.#port ??= this.#startThread();
-    this.running = true;
+    this.#running = true;
     this.#post({ type: "fold-ahead" });
   }
 
@@ -53,17 +53,17 @@ export class Folder {
    * @throws LockstepError its failure
    */
   poll(): boolean {
-    if (!this.running) return false;
+    if (!this.#running) return false;
     const message = receiveMessageOnPort(this.#port as MessagePort) as
       | { message: FolderReport }
       | undefined;
     if (!message && this.#ended) throw this.#died(this.#ended);
     if (!message) return true;
-    this.running = false;
+    this.#running = false;
     const report = message.message;
     if (report.type === "folder-failed") throw fromErrorData(report.error);
     this.frames = report.frames;
-    this.#file = report.file;
+    this.#files = report.files;
     return false;
   }
 
@@ -84,19 +84,22 @@ export class Folder {
   close(): void {
     if (!this.#port) return;
     this.#post({ type: "end" });
-    // While SQLite's index has a name, another connection may be in use whose locks would be dropped.
-    if (this.running || this.#file < 0 || fs.existsSync(`${this.path}-shm`)) return;
-    fs.closeSync(this.#file);
+    if (this.#running) return;
+    for (const [path, file] of this.#files) {
+      // While SQLite's index has a name, a connection may be in use whose locks would be dropped.
+      if (!fs.existsSync(`${path}-shm`)) fs.closeSync(file);
+    }
   }
 
   #startThread(): MessagePort {
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const { driver, memory } = this.#context;
+    const [primary] = this.#copies;
     const workerData: FolderData = {
-      path: this.path,
+      primary,
+      copies: this.#copies,
       driver,
-      role: this.#role,
       memory,
       port: port2,
     };
@@ -122,13 +125,13 @@ export class Folder {
 
   #died(cause: Error): LockstepError {
     return new LockstepError(codes.WORKER_DIED, {
-      copy: this.path,
-      what: `The thread that folds its log into its file ended or hangs: ${cause.message}`,
+      copy: this.#copies[0],
+      what: `The thread that folds the logs into the files ended or hangs: ${cause.message}`,
       state: "Every acknowledged transaction is on every copy; nothing more is acknowledged",
-      next: "Check the disk, then reopen: the start brings the copies together",
+      next: "Check the copies' disks, then reopen: the start brings the copies together",
       cause,
     });
   }
 }
 
-const SLICE_MS = 1000;
+type FolderFiles = readonly (readonly [path: string, descriptor: number])[];

@@ -29,7 +29,7 @@ import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
-const RING_BYTES = 8 << 20;
+const RING_BYTES = 4 << 20;
 
 /** A connection of the application's, as its hub sees it. */
 export interface HubClient {

@@ -1,6 +1,6 @@
 /**
  * Every message between the committing thread and its workers, by direction: the mirrors' first, then
- * the folders'. Frames do not
+ * the folder's. Frames do not
  * travel here but through the ring (ring.ts); who waits for what is in slots.ts.
  *
  * The committing thread posts a command, then counts WORK up. A worker posts a report, then counts
@@ -56,7 +56,7 @@ export type Command =
   | { readonly type: "export"; readonly to: string }
   /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
   | { readonly type: "attach"; readonly timeline: number }
-  /** Put on record that the file is about to be written by a folder. Answered by `may-fold`. */
+  /** Put on record that the file is about to be written by the folder. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
   | { readonly type: "fold" }
@@ -79,20 +79,25 @@ export type Report =
   | { readonly type: "failed"; readonly error: ErrorData }
   | { readonly type: "closed" };
 
-/** What a folder is started with. */
+/** What the folder is started with. */
 export interface FolderData {
-  readonly path: string;
+  readonly primary: string;
+  /** The primary's path and the replicas'. */
+  readonly copies: readonly string[];
   readonly driver: DriverName;
-  readonly role: "primary" | "replica";
   readonly memory: SharedMemory;
   readonly port: MessagePort;
 }
 
 export type FolderCommand =
-  /** Fold as much of the log as readers allow. Answered by `folded-ahead` or `folder-failed`. */
+  /** Fold as much of every log as readers allow. Answered by `folded-ahead` or `folder-failed`. */
   { readonly type: "fold-ahead" } | { readonly type: "end" };
 
 export type FolderReport =
-  /** So many frames are in the file, synced; and the descriptor it has of the file. */
-  | { readonly type: "folded-ahead"; readonly frames: number; readonly file: number }
+  /** So many frames are in every file, synced; and the descriptors that it has of the files. */
+  | {
+      readonly type: "folded-ahead";
+      readonly frames: number;
+      readonly files: readonly (readonly [path: string, descriptor: number])[];
+    }
   | { readonly type: "folder-failed"; readonly error: ErrorData };

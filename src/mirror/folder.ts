@@ -1,9 +1,10 @@
 /**
- * A folder: the thread that writes one copy's log into its file while commits go on. SQLite does it
- * (a PASSIVE checkpoint, which waits for nobody and stops where a reader still needs the log); then
- * the file is synced here, so that little is left for the checkpoint that lets the log restart.
+ * The folder: the thread that writes every copy's log into its file while commits go on. SQLite does
+ * it (a PASSIVE checkpoint, which waits for nobody and stops where a reader still needs the log);
+ * then the file is synced here, so that little is left for the checkpoint that lets the log restart.
  *
- * What it is told to fold the copy's record names already as being folded (gate/checkpoint.ts).
+ * Whatever it folds is on record as being folded (gate/checkpoint.ts). One thread does it for all
+ * copies, one after the other: it is nobody's deadline, and a thread takes more than ten megabytes.
  */
 import fs from "node:fs";
 import { workerData } from "node:worker_threads";
@@ -14,27 +15,33 @@ import { Slots } from "../gate/slots.ts";
 import { checkpoint } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
-const { path, driver: name, role, memory, port } = workerData as FolderData;
+const { primary, copies, driver: name, memory, port } = workerData as FolderData;
 const driver = loadDriver(name);
 const slots = new Slots(memory);
-/** Of the file, never closed here: that would drop the locks of this process's connections. */
-let file = -1;
+/** Of the copies' files, never closed here: that would drop the locks of this process. */
+const files = new Map<string, number>();
 
 port.on("message", (command: FolderCommand) => {
   if (command.type === "end") return port.close();
+  let copy = primary;
   try {
-    post({ type: "folded-ahead", frames: foldAhead(), file });
+    const frames = copies.map((path) => {
+      copy = path;
+      return foldAhead(path);
+    });
+    post({ type: "folded-ahead", frames: Math.min(...frames), files: [...files] });
   } catch (error) {
-    post({ type: "folder-failed", error: toErrorData(failure(error)) });
+    post({ type: "folder-failed", error: toErrorData(failure(copy, error)) });
   }
 });
 
 /** How many of the log's frames are in the file, and on stable storage. */
-function foldAhead(): number {
-  if (file < 0) file = fs.openSync(path, "r");
+function foldAhead(path: string): number {
+  const file = files.get(path) ?? fs.openSync(path, "r");
+  files.set(path, file);
   const connection = driver.open(path, { timeout: 0 });
   try {
-    connection.exec("PRAGMA synchronous=FULL"); // durable: the log is synced before the file is written
+    connection.exec("PRAGMA synchronous=FULL"); // durable: the log is synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
     const { checkpointed } = checkpoint(connection, "PASSIVE");
     fs.fdatasyncSync(file);
@@ -47,10 +54,10 @@ function foldAhead(): number {
   }
 }
 
-function failure(error: unknown): LockstepError {
-  if (role === "replica") return replicaFailure(path, error);
+function failure(copy: string, error: unknown): LockstepError {
+  if (copy !== primary) return replicaFailure(copy, error);
   return new LockstepError(codes.PRIMARY_IO, {
-    copy: path,
+    copy,
     what: `The primary's log could not be folded into its file: ${(error as Error).message}`,
     state: "Every acknowledged transaction is on every copy, in the log or in the file",
     next: "Check the primary's disk, then reopen: the start brings the copies together",

@@ -29,6 +29,8 @@ const SLOTS = 8192;
 const HASH = 383;
 const WORD = 4;
 const SLOT = 2;
+/** So many slots are written one by one; more of them as one span, with what lies between. */
+const FEW = 8;
 
 export class IndexWriter {
   readonly #fd: number;
@@ -110,16 +112,18 @@ export class IndexWriter {
     const word = firstWord(block) + entry;
     const before = this.#prepare(block, entry);
     if (before === "wrong") return false;
+    const few = before === "in step" && count <= FEW;
     let low = SLOTS;
     let high = -1;
     for (let i = 0; i < count; i++) {
       const slot = this.#add(word + i, entry + i + 1, pages[from + i] as number);
+      if (few) this.#write(block, SLOTS_AT + slot * SLOT, SLOTS_AT + (slot + 1) * SLOT);
       if (slot < low) low = slot;
       if (slot > high) high = slot;
     }
     if (before === "in step") {
       this.#write(block, word * WORD, (word + count) * WORD);
-      this.#write(block, SLOTS_AT + low * SLOT, SLOTS_AT + (high + 1) * SLOT);
+      if (!few) this.#write(block, SLOTS_AT + low * SLOT, SLOTS_AT + (high + 1) * SLOT);
     } else {
       this.#write(block, word * WORD, BLOCK_SIZE);
       if (entry === 0) this.#grow(block);

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
 import { WAL_HEADER_SIZE } from "../../src/wal/format.ts";
+import { logEnd } from "../support/files.ts";
 import { DRIVERS, failed, ok, Pair } from "./pair.ts";
 import { skip } from "./shim.ts";
 
@@ -45,7 +46,7 @@ for (const driver of DRIVERS) {
       test(`its log cannot be synced, and the disk kept ${kept}: rolled forward`, async (t) => {
         const pair = new Pair(t, driver);
         await pair.begin();
-        const before = fs.statSync(`${pair.primary}-wal`).size;
+        const before = logEnd(pair.primary);
         pair.faults.set({ on: "sync", path: LOG, times: 1, does: { error: "EIO" } });
         failed(await pair.insert(), "PRIMARY_IO");
         ok(await pair.close());

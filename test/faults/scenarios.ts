@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { ReplicationOptions } from "../../src/options.ts";
+import { logEnd } from "../support/files.ts";
 import { failed, ok, type Pair } from "./pair.ts";
 
 export interface Scenario {
@@ -61,7 +62,7 @@ export const scenarios = {
   "a primary that lost its log's end": {
     async prepare(pair) {
       await pair.begin();
-      const before = fs.statSync(`${pair.primary}-wal`).size;
+      const before = logEnd(pair.primary);
       pair.faults.set({ on: "sync", path: "main/app.db-wal", times: 1, does: { error: "EIO" } });
       failed(await pair.insert(), "PRIMARY_IO");
       ok(await pair.close());

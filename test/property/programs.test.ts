@@ -10,7 +10,7 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { frameOffset, sameSalts } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
-import { runSql } from "../support/files.ts";
+import { logEnd, runSql } from "../support/files.ts";
 import { type Db, type OpenOptions, Scene } from "../support/scene.ts";
 import { runs, seed } from "../support/seed.ts";
 
@@ -98,7 +98,7 @@ function tear(scene: Scene, copy: string, where: number): void {
   const { folded } = scene.sidecar(copy).state;
   const inFile = folded && sameSalts(folded.position, scan.header) ? folded.position.frame : 0;
   const kept = inFile === 0 ? 0 : frameOffset(inFile + 1, scan.header.pageSize);
-  const { size } = fs.statSync(`${copy}-wal`);
+  const size = logEnd(copy);
   fs.truncateSync(`${copy}-wal`, kept + Math.floor((size - kept) * where));
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
-import { runSql } from "../support/files.ts";
+import { logEnd, runSql } from "../support/files.ts";
 import { elsewhere } from "../support/program.ts";
 import { type Db, Scene } from "../support/scene.ts";
 
@@ -82,7 +82,7 @@ test("its log is torn anywhere", (t) => {
   const scene = Scene.make(t);
   const db = scene.open();
   db.put(5, 5000);
-  const { size } = fs.statSync(`${scene.replica}-wal`);
+  const size = logEnd(scene.replica);
   for (const cut of [31, 33, 5000, size - 4120, size - 1]) {
     const image = scene.crashImage();
     fs.truncateSync(`${image.replica}-wal`, cut);

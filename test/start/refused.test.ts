@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { sidecarPath } from "../../src/lineage/sidecar.ts";
-import { copyDirectory, readAtRest, runSql } from "../support/files.ts";
+import { copyDirectory, logEnd, readAtRest, runSql } from "../support/files.ts";
 import { elsewhere } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 
@@ -301,7 +301,7 @@ test("a log that lost what its file holds already: SQLite would lay old pages ov
     const scene = Scene.make(t);
     const db = scene.open({ checkpointBytes: 65536 });
     db.put(3);
-    const { size } = fs.statSync(`${scene.primary}-wal`);
+    const size = logEnd(scene.primary);
     while (!db.happened.includes("checkpoint")) db.put(1, 8000);
     const image = scene.crashImage();
     fs.truncateSync(`${image[side]}-wal`, size);

@@ -4,6 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import { logEnd } from "../support/files.ts";
 import { Scene } from "../support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -122,7 +123,7 @@ test("replicas of one generation, cut off at different commits", (t) => {
   const scene = Scene.make(t, { replicas: 2 });
   const db = scene.open();
   db.put(4, 3000);
-  const { size } = fs.statSync(`${scene.replica}-wal`);
+  const size = logEnd(scene.replica);
   for (const behind of [0, 1]) {
     const image = scene.crashImage();
     fs.truncateSync(`${image.replicas[behind]}-wal`, size - 8000);

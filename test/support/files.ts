@@ -9,6 +9,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
+import { frameOffset } from "../../src/wal/format.ts";
+import { scanLog } from "../../src/wal/scan.ts";
 
 /** Copies a directory and all in it, times and modes included. */
 export function copyDirectory(from: string, to: string): void {
@@ -62,4 +64,11 @@ export function assertAtRest(primary: string, replicas: readonly string[]): void
   }
   const [check] = readAtRest(primary, (db) => db.prepare("PRAGMA integrity_check").all());
   assert.deepEqual({ ...check }, { integrity_check: "ok" });
+}
+
+/** Where a copy's log ends, in bytes: behind its last commit there may be room that was made ahead. */
+export function logEnd(copy: string): number {
+  const scan = scanLog(`${copy}-wal`);
+  const last = scan?.commits.at(-1);
+  return scan && last ? frameOffset(last.frame + 1, scan.header.pageSize) : 0;
 }
