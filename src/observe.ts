@@ -29,8 +29,8 @@ export interface ReplicationEvents {
   failed: [error: LockstepError];
   /** Every copy's file holds all of the log, which now starts anew. */
   checkpoint: [];
-  /** A checkpoint was put off; the log grows until the next try. */
-  "checkpoint-postponed": [because: string];
+  /** A checkpoint was put off, for so many milliseconds now; the log grows until the next try. */
+  "checkpoint-postponed": [because: string, sinceMs: number];
 }
 
 /** The replication of one database; shared by all connections of this thread to the same primary. */

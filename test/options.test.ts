@@ -29,6 +29,7 @@ test("without replicas there is no replication", () => {
 test("defaults", () =>
   assert.deepEqual(readOptions({ replicas }, {}), {
     replicas: [path.resolve("/b")],
+    durability: "commit",
     replicaTimeout: 60_000,
     restoreMissing: false,
     checkpointBytes: 8 * 1024 * 1024,
@@ -37,9 +38,16 @@ test("defaults", () =>
 
 test("every option is taken", () => {
   const onProgress = (): void => {};
-  const given = { replicaTimeout: 1, restoreMissing: true, checkpointBytes: 1, onProgress };
+  const durability = "barrier";
+  const given = {
+    durability,
+    replicaTimeout: 1,
+    restoreMissing: true,
+    checkpointBytes: 1,
+    onProgress,
+  };
   const read = readOptions(
-    { ...given, replicas: ["b", { path: "c" }], durability: "commit", onReplicaFailure: "stop" },
+    { ...given, replicas: ["b", { path: "c" }], onReplicaFailure: "stop" },
     {},
   );
   assert.deepEqual(read, { ...given, replicas: [path.resolve("b"), path.resolve("c")] });

@@ -24,13 +24,14 @@ export interface CheckpointOutcome {
   readonly done: boolean;
   /** If not done: who was in the way. */
   readonly because: string;
+  /** If not done: how long ago the first try since the last one that was done; in milliseconds. */
+  readonly sinceMs: number;
 }
 
 /** How much is folded between two commits, if it can be helped. */
-const REST_BYTES = 1 << 20;
+const REST_BYTES = 256 << 10;
 /** By how many times `checkpointBytes` the log may grow while it is folded ahead. */
 const GROWTH = 3;
-const DONE: CheckpointOutcome = { done: true, because: "" };
 
 export class Checkpointer {
   readonly #primary: Primary;
@@ -43,6 +44,8 @@ export class Checkpointer {
   /** Mirrors that have not yet put on record that their replica's file is being written. */
   #unrecorded: Mirror[] = [];
   #ahead = false;
+  /** When a checkpoint was first put off, since the last one that was not. */
+  #postponedAt: number | null = null;
   /** How much was folded ahead of every log, in frames. */
   #folded = 0;
 
@@ -77,12 +80,18 @@ export class Checkpointer {
   /** Folds what is left and lets the log restart. Blocks; the primary's files are ours meanwhile. */
   finish(): CheckpointOutcome {
     this.#await();
-    const outcome = finishAll(this.#primary, this.#mirrors, this.#gate);
+    const because = finishAll(this.#primary, this.#mirrors, this.#gate);
+    const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
-    const left = this.#bytesUpTo(this.#primary.position.frame);
-    this.#beginAt = outcome.done ? this.#checkpointBytes : left + this.#checkpointBytes / 4;
-    return outcome;
+    this.#beginAt = this.#checkpointBytes;
+    if (done) {
+      this.#postponedAt = null;
+      return { done, because: "", sinceMs: 0 };
+    }
+    this.#beginAt = this.#bytesUpTo(this.#primary.position.frame) + this.#checkpointBytes / 4;
+    this.#postponedAt ??= performance.now();
+    return { done, because, sinceMs: Math.round(performance.now() - this.#postponedAt) };
   }
 
   /** After everything else is closed. */
@@ -132,11 +141,12 @@ export class Checkpointer {
   }
 }
 
-function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): CheckpointOutcome {
+/** @returns null, or who is in the way */
+function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): string | null {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
     if (!primary.foldedHere()) throw restarted(primary.path);
-    return DONE;
+    return null;
   }
 
   // 1. Move the read mark to the end of the log; it still keeps the generation from restarting.
@@ -152,16 +162,14 @@ function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): Ch
   const reports = mirrors.map((mirror) => mirror.wait("folded"));
   const blocked = reports.findIndex((report) => !report.done);
   // durable: no restart before every replica is folded
-  if (blocked >= 0) {
-    return { done: false, because: `${mirrors[blocked]?.path}: ${reports[blocked]?.because}` };
-  }
+  if (blocked >= 0) return `${mirrors[blocked]?.path}: ${reports[blocked]?.because}`;
   // durable: no restart before the primary is folded
-  if (!primaryFolded) return { done: false, because: `${primary.path}: a reader is in the way` };
+  if (!primaryFolded) return `${primary.path}: a reader is in the way`;
 
   // 4. Its file alone now holds the position.
   primary.recordFolded(primary.position); // durable: the record before the restart
 
   // 5. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
-  return DONE;
+  return null;
 }

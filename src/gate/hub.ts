@@ -210,10 +210,10 @@ export class Hub {
       return false;
     }
     if (!outcome) return false;
-    const { done, because } = outcome;
+    const { done, because, sinceMs } = outcome;
     this.#tell(() => {
       if (done) this.replication.emit("checkpoint");
-      else this.replication.emit("checkpoint-postponed", because);
+      else this.replication.emit("checkpoint-postponed", because, sinceMs);
     });
     return done;
   }

@@ -253,8 +253,9 @@ export function growLog(fd: number, used: number): number {
   return size + length;
 }
 
+/** As much again, in powers of two. */
 function growthOf(used: number): number {
-  return Math.min(GROW_MAX, Math.max(GROW_MIN, used));
+  return Math.min(GROW_MAX, Math.max(GROW_MIN, 2 ** Math.ceil(Math.log2(used))));
 }
 
 /** Makes created, renamed and unlinked names in a directory durable. */

@@ -1,4 +1,6 @@
 /** A primary and a replica, and the ways in which they come to differ. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import * as sqlite from "node:sqlite";
@@ -35,6 +37,26 @@ export class Pair {
     replicate(this.primary, this.replica, ...sql);
     return this;
   }
+}
+
+/** The same, but the process is killed before it closes: both copies keep their logs. */
+export function replicateAndDie(primary: string, replica: string, ...sql: string[]): void {
+  const source = path.resolve(import.meta.dirname, "../../src/index.ts");
+  const program = `
+    const { DatabaseSync } = await import(${JSON.stringify(source)});
+    const [, primary, replica, ...sql] = process.argv;
+    const db = new DatabaseSync(primary, { replicas: [replica] });
+    for (const each of sql) db.exec(each);
+    process.kill(process.pid, "SIGKILL");`;
+  const flags = ["--no-warnings", "--input-type=module", "-e", program, "--"];
+  const { signal } = spawnSync(process.execPath, [...flags, primary, replica, ...sql]);
+  assert.equal(signal, "SIGKILL");
+}
+
+/** What is committed now is on the replica's disk, and lost from the primary's. */
+export function loseFromPrimary({ primary, replica }: Pair, ...sql: string[]): void {
+  replicateAndDie(primary, replica, ...sql);
+  for (const suffix of ["-wal", "-shm"]) fs.rmSync(`${primary}${suffix}`);
 }
 
 export function replicate(primary: string, replica: string, ...sql: string[]): void {

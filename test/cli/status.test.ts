@@ -9,7 +9,7 @@ import { codes } from "../../src/errors.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { contentsOf } from "../scratch.ts";
 import { lockstep, lockstepJson } from "./lockstep.ts";
-import { ADD_ONE, Pair, plain, plainLeavingLog } from "./pair.ts";
+import { ADD_ONE, loseFromPrimary, Pair, plain, plainLeavingLog, replicateAndDie } from "./pair.ts";
 import { startWriter } from "./writer.ts";
 
 const shape = {
@@ -61,12 +61,13 @@ describe("relation", () => {
 
   test("ahead: the replica's log holds more", (t) => {
     const pair = new Pair(t).replicate();
-    plainLeavingLog(pair.replica, ADD_ONE);
+    loseFromPrimary(pair, ADD_ONE);
     assert.equal(relationOf(pair), "ahead");
   });
 
   test("diverged: both were written", (t) => {
     const pair = new Pair(t).replicate();
+    replicateAndDie(pair.primary, pair.replica, ADD_ONE);
     plainLeavingLog(pair.primary, ADD_ONE);
     plainLeavingLog(pair.replica, "DELETE FROM entry");
     assert.equal(relationOf(pair), "diverged");

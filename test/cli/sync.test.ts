@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { codes } from "../../src/errors.ts";
 import { contentsOf } from "../scratch.ts";
 import { lockstep, lockstepJson } from "./lockstep.ts";
-import { ADD_ONE, Pair, plain, plainLeavingLog, rowsOf } from "./pair.ts";
+import { ADD_ONE, loseFromPrimary, Pair, plain, plainLeavingLog, rowsOf } from "./pair.ts";
 import { startWriter } from "./writer.ts";
 
 function refused(pair: Pair, code: string, ...flags: string[]): void {
@@ -59,7 +59,7 @@ describe("without --from", () => {
     const pair = new Pair(t).replicate();
     plainLeavingLog(pair.primary, ADD_ONE);
     assert.equal(lockstepJson("sync", pair.primary, pair.replica).json.before.relation, "behind");
-    plainLeavingLog(pair.replica, ADD_ONE);
+    loseFromPrimary(pair, ADD_ONE);
     assert.equal(lockstepJson("sync", pair.primary, pair.replica).json.before.relation, "ahead");
     inStep(pair);
     assert.equal(rowsOf(pair.primary), 502);
@@ -97,7 +97,7 @@ describe("without --from", () => {
 describe("--from primary", () => {
   for (const [what, part] of [
     ["diverged", diverge],
-    ["ahead", ({ replica }: Pair) => plainLeavingLog(replica, ADD_ONE)],
+    ["ahead", (pair: Pair) => loseFromPrimary(pair, ADD_ONE)],
     ["another database", ({ replica }: Pair) => plain(replica, "DROP TABLE entry")],
   ] as const) {
     test(`${what}: the replica is set aside, whole, and made anew`, (t) => {

@@ -72,7 +72,7 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
   for (let generation = 1; generation <= lives; generation++) {
     const moment = chooseMoment(random);
     const driver = random.pick(driverNames);
-    const checkpointBytes = random.pick([20_000, 60_000, 200_000, 1_000_000, 8_000_000]);
+    const checkpointBytes = random.pick([20_000, 60_000, 200_000, 400_000, 1_000_000]);
     const callsUntilClose = closes(random, moment.line === "closing");
     const what = { seed, generation, primary, replica, driver, checkpointBytes, callsUntilClose };
     const life = await live(what, moment);

@@ -29,7 +29,7 @@ for (const driver of DRIVERS) {
       assert.equal(marks.length, pair.acknowledged.size);
       for (const mark of marks) {
         for (const log of LOGS) {
-          const written = record.before(mark).where("write", log).last();
+          const written = record.before(mark).where("write", log).filter(isCommit).last();
           const synced = record.before(mark).where("sync", log).last();
           assert.ok(written.end <= synced.begin, `${log} was synced after it was written`);
           assert.equal(synced.result, 0);
@@ -51,7 +51,7 @@ for (const driver of DRIVERS) {
       const record = calls(pair);
       for (const mark of record.where("write", "process/acknowledged")) {
         for (const log of LOGS) {
-          const written = record.before(mark).where("write", log).last();
+          const written = record.before(mark).where("write", log).filter(isCommit).last();
           const synced = record.before(mark).where("sync", log).last();
           assert.ok(written.end <= synced.begin, `${log} was synced after it was written`);
         }
@@ -342,6 +342,11 @@ describe("a log is written anew and synced before it is folded at a start", { sk
     rewritten(pair, "replica");
   });
 });
+
+/** Room that is made behind a log's end comes in powers of two; no header and no frame does. */
+function isCommit({ result }: Call): boolean {
+  return result < 65536 || !Number.isInteger(Math.log2(result));
+}
 
 function made({ detail }: Call): boolean {
   return detail.includes("create");
