@@ -5,8 +5,8 @@
 import fs from "node:fs";
 import { dirname, join } from "node:path";
 import Plain from "better-sqlite3";
-import Replicated from "../src/better-sqlite3.ts";
 import type { ReplicationHandle } from "../src/index.ts";
+import { Replicated } from "./built.ts";
 import { percentile } from "./figures.ts";
 import { type Figures, LOG_BYTES } from "./workload.ts";
 

@@ -1,7 +1,7 @@
 /** A database and its replica, in step, closed: made once a workload, from a template. */
 import fs from "node:fs";
 import { join } from "node:path";
-import Replicated from "../src/better-sqlite3.ts";
+import { Replicated } from "./built.ts";
 import { sync } from "./ledger.ts";
 import { template } from "./templates.ts";
 import type { Case } from "./workload.ts";

@@ -16,6 +16,7 @@
  * needs them, into node_modules/.cache/lockstep; they are no dependencies. One that cannot be had,
  * as without a network, is named with the reason and left out.
  */
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -71,6 +72,10 @@ print(goalTable(reports satisfies Reports));
 print(`Raw results and plots: ${results}`);
 
 async function run(): Promise<void> {
+  execFileSync("npm", ["run", "-s", "build"], {
+    cwd: join(import.meta.dirname, ".."),
+    stdio: "inherit",
+  });
   fs.mkdirSync(results, { recursive: true });
   const scratch = fs.mkdtempSync(join(fs.realpathSync(values.directory), "lockstep-bench-"));
   process.on("exit", () => fs.rmSync(scratch, { recursive: true }));

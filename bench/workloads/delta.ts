@@ -8,7 +8,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import Replicated from "../../src/better-sqlite3.ts";
+import { Replicated } from "../built.ts";
 import { makePair, milliseconds, pairPaths, speed } from "../pairs.ts";
 import { CHANGE_ONE_PERCENT } from "../templates.ts";
 import { type Case, databaseSizes, fewerOfTheLargest, type Workload } from "../workload.ts";

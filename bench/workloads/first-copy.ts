@@ -7,7 +7,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import Replicated from "../../src/better-sqlite3.ts";
+import { Replicated } from "../built.ts";
 import { copyTemplate, milliseconds, speed } from "../pairs.ts";
 import { databaseSizes, fewerOfTheLargest, type Workload } from "../workload.ts";
 

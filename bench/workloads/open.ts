@@ -5,7 +5,7 @@
  * Twice as many rounds as asked for: a trial is over at once.
  */
 import Plain from "better-sqlite3";
-import Replicated from "../../src/better-sqlite3.ts";
+import { Replicated } from "../built.ts";
 import { makePair, pairPaths } from "../pairs.ts";
 import { databaseSizes, type Workload } from "../workload.ts";
 

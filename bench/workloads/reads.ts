@@ -4,7 +4,7 @@
  * it gives the median. Twice as many rounds as asked for: the two are nearly alike.
  */
 import Plain from "better-sqlite3";
-import Replicated from "../../src/better-sqlite3.ts";
+import { Replicated } from "../built.ts";
 import { figure } from "../figures.ts";
 import { makePair, pairPaths } from "../pairs.ts";
 import type { Workload } from "../workload.ts";

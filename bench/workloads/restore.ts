@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { restore } from "../../src/restore.ts";
+import { restore } from "../built.ts";
 import { makePair, milliseconds, pairPaths, speed } from "../pairs.ts";
 import { databaseSizes, fewerOfTheLargest, type Workload } from "../workload.ts";
 
