@@ -4,11 +4,14 @@
  *
  *   opening         about to open both copies
  *   opened N        both are open; the primary holds N (so N counts as acknowledged)
- *   acknowledged N  the call whose last transaction is N has returned
+ *   written N       with durability `barrier`: the call whose last transaction is N has returned
+ *   acknowledged N  that transaction is durable: with `commit` the call has returned, with `barrier`
+ *                   durableSync() after it, or the close
  *   closing         about to close
  *   closed          closed; it opens again or ends
  */
 import { writeSync } from "node:fs";
+import type { Durability } from "../../src/options.ts";
 import { foundIn } from "./contents.ts";
 import { type DriverName, type OpenReplicated, replicated } from "./open.ts";
 import { type Connection, perform } from "./perform.ts";
@@ -22,6 +25,7 @@ export interface ChildJob {
   readonly primary: string;
   readonly replica: string;
   readonly driver: DriverName;
+  readonly durability: Durability;
   readonly checkpointBytes: number;
   /** Close after so many calls, then open again or, the last time, end. */
   readonly callsUntilClose: readonly number[];
@@ -34,8 +38,9 @@ if (import.meta.main) {
 
 function live(job: ChildJob, open: OpenReplicated): void {
   const random = new Random(job.seed, job.generation, 4);
-  const { primary, replica, checkpointBytes } = job;
-  const connect = (): Connection => open(primary, { replicas: [replica], checkpointBytes });
+  const { primary, replica, durability, checkpointBytes } = job;
+  const options = { replicas: [replica], durability, checkpointBytes };
+  const connect = (): Connection => open(primary, options);
   for (const calls of job.callsUntilClose) {
     tell("opening");
     const db = connect();
@@ -50,12 +55,18 @@ function live(job: ChildJob, open: OpenReplicated): void {
       const call = callAt(job.seed, n + 1);
       perform(random.oneIn(3) ? second : db, job.seed, call);
       n = call.last;
+      if (durability === "barrier") {
+        tell(`written ${n}`);
+        if (i % 10 !== 9 && !random.oneIn(4)) continue;
+        db.replication?.durableSync();
+      }
       tell(`acknowledged ${n}`);
     }
 
     tell("closing");
     if (second !== db) second.close();
     db.close();
+    if (durability === "barrier") tell(`acknowledged ${n}`);
     tell("closed");
   }
 }

@@ -4,24 +4,27 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Durability } from "../../src/options.ts";
 import type { ChildJob } from "./child.ts";
 import type { Random } from "./random.ts";
 
 /** Kill so long after the child has written this line for the given time. */
 export interface Moment {
-  readonly line: "opening" | "opened" | "acknowledged" | "closing";
+  readonly line: "opening" | "opened" | "written" | "acknowledged" | "closing";
   readonly occurrence: number;
   readonly delayMs: number;
 }
 
 /** At the start, in the load at any instant, right after a commit, in a close. */
-export function chooseMoment(random: Random): Moment {
+export function chooseMoment(random: Random, durability: Durability): Moment {
   const tenths = (limit: number) => random.below(limit * 10) / 10;
+  const commitLine = durability === "barrier" ? "written" : "acknowledged";
   return random.pick<() => Moment>([
     () => ({ line: "opening", occurrence: 1, delayMs: tenths(60) }),
     () => ({ line: "opened", occurrence: 1, delayMs: tenths(600) }),
     () => ({ line: "opened", occurrence: 1, delayMs: tenths(600) }),
     () => ({ line: "acknowledged", occurrence: random.between(1, 300), delayMs: tenths(3) }),
+    () => ({ line: commitLine, occurrence: random.between(1, 300), delayMs: tenths(3) }),
     () => ({ line: "closing", occurrence: random.between(1, 2), delayMs: tenths(12) }),
   ])();
 }
@@ -29,6 +32,8 @@ export function chooseMoment(random: Random): Moment {
 export interface Life {
   /** The highest transaction that the child knew to be safe, null if it never said. */
   readonly acknowledged: number | null;
+  /** The highest transaction whose call had returned; with durability `commit` the same. */
+  readonly written: number | null;
   /** Ended by itself, with everything closed. */
   readonly closed: boolean;
   /** Why the child ended otherwise than it should; null if all is well. */
@@ -59,10 +64,14 @@ export async function live(job: ChildJob, moment: Moment): Promise<Life> {
   const [[code]] = await Promise.all([once(child, "exit"), reports, complaints]);
   clearTimeout(giveUp);
 
-  const numbered = lines.filter((line) => /^(opened|acknowledged) /.test(line)).at(-1);
+  const last = (word: RegExp): number | null => {
+    const line = lines.findLast((each) => word.test(each));
+    return line === undefined ? null : Number(line.split(" ")[1]);
+  };
   const hung = errors.at(-1)?.startsWith("nothing more");
   return {
-    acknowledged: numbered === undefined ? null : Number(numbered.split(" ")[1]),
+    acknowledged: last(/^(opened|acknowledged) /),
+    written: last(/^(opened|acknowledged|written) /),
     closed: code === 0,
     failure: hung || (code !== 0 && code !== null) ? errors.join("\n") : null,
   };

@@ -70,11 +70,13 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
   let hi = callAt(seed, 1).last;
 
   for (let generation = 1; generation <= lives; generation++) {
-    const moment = chooseMoment(random);
+    const durability = random.oneIn(3) ? "barrier" : "commit";
+    const moment = chooseMoment(random, durability);
     const driver = random.pick(driverNames);
     const checkpointBytes = random.pick([20_000, 60_000, 200_000, 400_000, 1_000_000]);
     const callsUntilClose = closes(random, moment.line === "closing");
-    const what = { seed, generation, primary, replica, driver, checkpointBytes, callsUntilClose };
+    const copies = { primary, replica, driver, durability, checkpointBytes } as const;
+    const what = { seed, generation, ...copies, callsUntilClose };
     const life = await live(what, moment);
     const name = `life ${generation}, killed ${moment.delayMs} ms after "${moment.line}"`;
     if (life.failure !== null) {
@@ -107,7 +109,7 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
 function bounds(seed: number, life: Life, lo: number, hi: number): [number, number] {
   if (life.acknowledged === null) return [lo, hi];
   const last = life.acknowledged;
-  return [last, life.closed ? last : callAt(seed, last + 1).last];
+  return [last, life.closed ? last : callAt(seed, (life.written ?? last) + 1).last];
 }
 
 /** Two closes in a life that is to be killed in one; else mostly none before the kill. */

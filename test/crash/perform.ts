@@ -11,6 +11,8 @@ export interface Connection {
     iterate(...parameters: Value[]): Iterable<unknown>;
   };
   close(): unknown;
+  /** Ours only. */
+  readonly replication?: { durableSync(): string } | null;
   /** better-sqlite3 only. */
   transaction?(work: () => void): { (): void; immediate(): void };
 }
