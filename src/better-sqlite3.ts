@@ -33,6 +33,7 @@ export default Database;
 export const { SqliteError } = Database;
 export { type Code, codes, LockstepError } from "./errors.ts";
 export type {
+  DurableOptions,
   ReplicaStatus,
   ReplicationEvents,
   ReplicationHandle,

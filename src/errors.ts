@@ -11,7 +11,7 @@ export const codes = {
   /** An option has a wrong type or value, or contradicts another. */
   BAD_OPTION: "ERR_LOCKSTEP_BAD_OPTION",
 
-  // At the start. Neither copy was changed.
+  // At the start. No content was replaced.
   /** Another process or thread replicates this primary, or into this replica. */
   LOCKED: "ERR_LOCKSTEP_LOCKED",
   /** A path holds something that is not a SQLite database. */
@@ -42,9 +42,9 @@ export const codes = {
   REPLICA_IO: "ERR_LOCKSTEP_REPLICA_IO",
   /** Another program wrote to the replica. */
   REPLICA_CHANGED: "ERR_LOCKSTEP_REPLICA_CHANGED",
-  /** The worker thread that mirrors to the replica died. */
+  /** A thread of Lockstep's ended, hangs, or stopped itself because an invariant did not hold. */
   WORKER_DIED: "ERR_LOCKSTEP_WORKER_DIED",
-  /** The operating system refused to read or sync the primary's log. */
+  /** The operating system refused to read, write or sync the primary's file or log. */
   PRIMARY_IO: "ERR_LOCKSTEP_PRIMARY_IO",
   /** Another program restarted the primary's log: some of its transactions were not seen. */
   PRIMARY_CHANGED: "ERR_LOCKSTEP_PRIMARY_CHANGED",

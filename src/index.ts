@@ -10,6 +10,7 @@ import { backup, DatabaseSync, native } from "./dropin/node-sqlite.ts";
 export type { DatabaseSyncConstructor, DatabaseSyncOptions } from "./dropin/node-sqlite.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
 export type {
+  DurableOptions,
   ReplicaStatus,
   ReplicationEvents,
   ReplicationHandle,

@@ -16,7 +16,13 @@ export interface ReplicaStatus {
 }
 
 export interface ReplicationStatus {
-  readonly primary: { readonly path: string; readonly position: string; readonly logBytes: number };
+  readonly primary: {
+    readonly path: string;
+    /** What was handed to the replicas; with `barrier` it may lag behind what is committed. */
+    readonly position: string;
+    /** Of the log up to its last commit; 0 after a failure or a close. */
+    readonly logBytes: number;
+  };
   readonly replicas: readonly ReplicaStatus[];
   /** How often a commit had to wait because a replica was a whole ring of frames behind. */
   readonly waits: number;

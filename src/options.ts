@@ -35,11 +35,17 @@ export interface ReplicationOptions {
   durability?: Durability | undefined;
   /** What a failing replica does to commits. Only `"stop"`: the connection is fenced. */
   onReplicaFailure?: ReplicaFailurePolicy | undefined;
-  /** How long a commit or a step of the start waits for a replica, in milliseconds. Default 60000. */
+  /**
+   * How long a commit or a step of the start waits for a replica that shows no progress, in
+   * milliseconds. Default 60000.
+   */
   replicaTimeout?: number | undefined;
   /** If the primary is missing or empty and a replica is not: restore it. Default false. */
   restoreMissing?: boolean | undefined;
-  /** The size of the log, in bytes, from which it is checkpointed. Default 8 MiB. */
+  /**
+   * The size of the log, in bytes, from which it is checkpointed; it may grow by three times that
+   * meanwhile, and further while a reader is in the way. Default 8 MiB.
+   */
   checkpointBytes?: number | undefined;
   /** Called while long work is done at the start, in the constructor. */
   onProgress?: ((progress: Progress) => void) | undefined;

@@ -1,17 +1,18 @@
 /**
- * Durability `barrier`: statements return once their commit is handed over, and whoever needs to
+ * Durability `barrier`: a statement returns once its commit is seen (`Gate.note`); whoever needs to
  * know waits for `durable()`. Many callers share one round, which is one sync of each copy:
  *
- *   1  all that was committed up to now is handed over, and every mirror told to sync it
+ *   1  all that was noted up to now is handed over, and every mirror told to sync it
  *   2  the primary's log is synced in the thread pool, at the same time
  *   3  when all have, everybody who had asked before the round began is answered
  *
  * A round begins when the callers that were answered by the one before have had their turn, so that
- * their next commits go together. Without callers one begins now and then. Nothing here blocks.
+ * their next commits go together. Without callers one begins now and then. To wait for
+ * a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
  */
 import fs from "node:fs";
 import { codes, LockstepError } from "../errors.ts";
-import { formatPosition } from "../lineage/position.ts";
+import { formatPosition, type Position } from "../lineage/position.ts";
 import type { DurableOptions } from "../observe.ts";
 import type { Gate } from "./gate.ts";
 import type { Primary } from "./primary.ts";
@@ -162,7 +163,7 @@ export interface BarrierContext {
 /** One sync of every copy, and those who wait for it. */
 class Round {
   /** What is durable when it ends; null until it begins. */
-  position: object | null = null;
+  position: Position | null = null;
   readonly promise: Promise<string>;
   #resolve!: (position: string) => void;
   #reject!: (error: LockstepError) => void;

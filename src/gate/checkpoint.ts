@@ -11,11 +11,11 @@
  *               read mark is given up last. Only now may the next commit begin a new generation
  *
  * At any step readers may be in the way: then everything stays as it is and the log grows until the
- * next try. A log that has grown by three times `checkpointBytes` since this began is finished at
- * once, however much is left.
+ * next try. A log that is larger by three times `checkpointBytes` than the size at which this was due
+ * is finished at once, however much is left.
  */
 import { frameOffset, sameSalts } from "../wal/format.ts";
-import { Folder, type FolderContext } from "./folder.ts";
+import { Backfiller, type BackfillerContext } from "./backfiller.ts";
 import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -37,12 +37,13 @@ export class Checkpointer {
   readonly #primary: Primary;
   readonly #mirrors: readonly Mirror[];
   readonly #gate: Gate;
-  readonly #folder: Folder;
+  readonly #backfiller: Backfiller;
   readonly #checkpointBytes: number;
   /** The size of the log at which the next checkpoint begins, in bytes. */
   #beginAt: number;
   /** Mirrors that have not yet put on record that their replica's file is being written. */
   #unrecorded: Mirror[] = [];
+  /** Is step 1 under way? */
   #ahead = false;
   /** When a checkpoint was first put off, since the last one that was not. */
   #postponedAt: number | null = null;
@@ -53,18 +54,19 @@ export class Checkpointer {
     primary: Primary,
     mirrors: readonly Mirror[],
     gate: Gate,
-    context: FolderContext & { readonly checkpointBytes: number },
+    context: BackfillerContext & { readonly checkpointBytes: number },
   ) {
     this.#primary = primary;
     this.#mirrors = mirrors;
     this.#gate = gate;
     this.#checkpointBytes = context.checkpointBytes;
     this.#beginAt = context.checkpointBytes;
-    this.#folder = new Folder(context, [primary.path, ...mirrors.map(({ path }) => path)]);
+    this.#backfiller = new Backfiller(context, [primary.path, ...mirrors.map(({ path }) => path)]);
   }
 
   /**
-   * After a commit: does what can be done now without waiting for long.
+   * After a commit: does what can be done now. Waits only if little is left, or if the log has grown
+   * to its bound.
    * @returns null if no checkpoint ended
    */
   advance(): CheckpointOutcome | null {
@@ -77,15 +79,15 @@ export class Checkpointer {
     return null;
   }
 
-  /** Folds what is left and lets the log restart. Blocks; the primary's files are ours meanwhile. */
+  /** Folds what is left and lets the log restart. Blocks. */
   finish(): CheckpointOutcome {
-    this.#await();
+    this.#waitForAhead();
     const because = finishAll(this.#primary, this.#mirrors, this.#gate);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
-    this.#beginAt = this.#checkpointBytes;
     if (done) {
+      this.#beginAt = this.#checkpointBytes;
       this.#postponedAt = null;
       return { done, because: "", sinceMs: 0 };
     }
@@ -96,14 +98,14 @@ export class Checkpointer {
 
   /** After everything else is closed. */
   close(): void {
-    this.#folder.close();
+    this.#backfiller.close();
   }
 
   /** Waits for what is under way. */
-  #await(): void {
+  #waitForAhead(): void {
     for (const mirror of this.#unrecorded) mirror.wait("may-fold");
     this.#unrecorded = [];
-    this.#folder.wait();
+    this.#backfiller.wait();
   }
 
   #goAhead(): void {
@@ -120,19 +122,19 @@ export class Checkpointer {
       this.#unrecorded = this.#unrecorded.filter((mirror) => !mirror.arrived("may-fold"));
       // durable: nothing is folded ahead before it is on record
       if (this.#unrecorded.length > 0) return true;
-      this.#folder.start();
+      this.#backfiller.start();
     }
-    return this.#folder.poll();
+    return this.#backfiller.poll();
   }
 
-  /** The folder has ended: is so little left that it can be finished now? */
+  /** The backfiller has ended: is so little left that it can be finished now? */
   #goOn(logBytes: number): CheckpointOutcome | null {
-    const { frames } = this.#folder;
+    const { frames } = this.#backfiller;
     const stuck = frames === this.#folded;
     this.#folded = frames;
     if (logBytes - this.#bytesUpTo(frames) <= REST_BYTES || stuck) return this.finish();
     this.#primary.holdAtEnd();
-    this.#folder.start();
+    this.#backfiller.start();
     return null;
   }
 

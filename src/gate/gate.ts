@@ -1,14 +1,15 @@
 /**
  * The commit gate: what happens between a statement's return inside SQLite and its return to the
- * application. With durability `commit` one straight line, `#take` and then `settle`; with `barrier`
- * a statement returns after `#take`, and barrier.ts settles for many at once.
+ * application. With durability `commit` one straight line, `#take` and then `settle`. With `barrier` a
+ * statement returns after `note`, which calls `#take` once a batch is full; barrier.ts then settles
+ * for many at once.
  *
  * Invariants:
  *   - `primary.position` is what was handed to every mirror, and `durable` what is known to be on
  *     stable storage in every copy; with durability `commit` they differ only within `pass`;
  *   - a commit is seen by reading SQLite's wal-index, never inferred from the statement;
- *   - frames are taken by the committing thread, before anything else can happen to the log;
- *   - while the gate is open a read mark keeps the log's generation from restarting unseen.
+ *   - frames are taken by the committing thread; until they are, and until they are folded, a read
+ *     mark keeps them in the log: its generation cannot restart unseen.
  */
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
@@ -94,12 +95,7 @@ export class Gate {
 
   /** Is everything that was committed, as far as it was noted, durable everywhere? */
   get settled(): boolean {
-    return !this.noted && this.durable === this.#primary.position;
-  }
-
-  /** Where the ring ends now: with `isConfirmed` tells when what was handed over is on replicas. */
-  get head(): number {
-    return this.#ring.head;
+    return !this.noted && this.#durableTaken === this.#taken;
   }
 
   /** What was handed over up to now; for `becameDurable`. */

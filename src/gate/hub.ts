@@ -68,7 +68,7 @@ export class Hub {
   readonly #primary: Primary;
   readonly #mirrors: Mirror[] = [];
   readonly #gate: Gate;
-  /** With durability `barrier`: who waits for what was handed over. */
+  /** With durability `barrier`: who waits for what was committed. */
   readonly #barrier: Barrier | null;
   readonly #checkpointer: Checkpointer;
   readonly #clients = new Set<HubClient>();
@@ -143,7 +143,7 @@ export class Hub {
 
   /**
    * After anything that may have committed. Returns when every copy holds it on stable storage; with
-   * durability `barrier` when it is handed over.
+   * durability `barrier` as soon as it is noted.
    * @throws LockstepError: the transaction may be on some copies and not on others; fenced
    */
   gate(): void {

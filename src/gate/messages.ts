@@ -1,6 +1,6 @@
 /**
  * Every message between the committing thread and its workers, by direction: the mirrors' first, then
- * the folder's. Frames do not
+ * the backfiller's. Frames do not
  * travel here but through the ring (ring.ts); who waits for what is in slots.ts.
  *
  * The committing thread posts a command, then counts WORK up. A worker posts a report, then counts
@@ -56,7 +56,7 @@ export type Command =
   | { readonly type: "export"; readonly to: string }
   /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
   | { readonly type: "attach"; readonly timeline: number }
-  /** Put on record that the file is about to be written by the folder. Answered by `may-fold`. */
+  /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
   | { readonly type: "fold" }
@@ -79,8 +79,8 @@ export type Report =
   | { readonly type: "failed"; readonly error: ErrorData }
   | { readonly type: "closed" };
 
-/** What the folder is started with. */
-export interface FolderData {
+/** What the backfiller is started with. */
+export interface BackfillerData {
   readonly primary: string;
   /** The primary's path and the replicas'. */
   readonly copies: readonly string[];
@@ -89,15 +89,15 @@ export interface FolderData {
   readonly port: MessagePort;
 }
 
-export type FolderCommand =
-  /** Fold as much of every log as readers allow. Answered by `folded-ahead` or `folder-failed`. */
-  { readonly type: "fold-ahead" } | { readonly type: "end" };
+export type BackfillCommand =
+  /** Fold as much of every log as readers allow. Answered by `backfilled` or `backfill-failed`. */
+  { readonly type: "backfill" } | { readonly type: "end" };
 
-export type FolderReport =
+export type BackfillReport =
   /** So many frames are in every file, synced; and the descriptors that it has of the files. */
   | {
-      readonly type: "folded-ahead";
+      readonly type: "backfilled";
       readonly frames: number;
       readonly files: readonly (readonly [path: string, descriptor: number])[];
     }
-  | { readonly type: "folder-failed"; readonly error: ErrorData };
+  | { readonly type: "backfill-failed"; readonly error: ErrorData };

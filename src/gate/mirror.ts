@@ -1,6 +1,7 @@
 /**
  * The committing thread's hold on one mirror worker: start it, command it, take its reports.
- * Everything here may block, and never longer than `timeout` without a sign of life.
+ * `wait`, `refresh` and `close` block, never longer than `timeout` without a sign of life; `post`, `poll`
+ * and `arrived` do not.
  */
 import { extname } from "node:path";
 import {

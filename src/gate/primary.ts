@@ -6,7 +6,8 @@
  *           it holds mark 0: the log may restart, but nobody can fold what is written then, so
  *           that it cannot restart once more before it was seen here. Being read-only it never
  *           folds and unlinks the log when it is closed.
- *   admin   takes the write lock at the start, and folds the log.
+ *   admin   takes the write lock, at the start and while the log is made longer, and folds the log.
+ *           `foldStandingStill` opens one more, for admin holds the lock then.
  *
  * The file itself is never opened here, and the `-shm`'s descriptor is kept until both connections
  * are closed: closing either drops the application's locks.

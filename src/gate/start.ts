@@ -315,7 +315,7 @@ function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void 
     // Frames after `lowest` are sent; a replica in an older generation needs all of this one.
     const lowest = Math.min(...positions.map((p) => (sameSalts(p, index) ? p.frame : 0)));
     gate.catchUp(sameSalts(position, index) ? lowest : 0);
-  } else gate.durable = position; // in the files
+  } else gate.durable = position; // all of it is in the files
   primary.recordForeignFold();
   primary.hold();
 }

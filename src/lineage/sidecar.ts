@@ -3,7 +3,7 @@
  *
  *   state(key, value)    one JSON value a key, the fields of `SidecarState` and `owner`
  *   history(…)           positions this copy's content has passed through, oldest first
- *   event(at, what, detail)   for people: attached, copied, restored, promoted, failed, …
+ *   event(at, what, detail)   for people: copied, adopted, re-synchronised, named, restored, promoted, closed, failed: CODE
  *
  * It is opened in exclusive locking mode for as long as the copy is in use. That lock is what keeps
  * two primaries from one replica; the operating system frees it when the process dies. Others read

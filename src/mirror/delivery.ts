@@ -2,7 +2,8 @@
  * What a mirror does with the frames that reach it.
  *
  * Invariants:
- *   - the replica's log is, byte for byte, the first `frames` frames of the primary's generation;
+ *   - up to `position.frame` the replica's log is, byte for byte, the primary's of that generation;
+ *     what lies behind is zeroes or older frames;
  *   - nothing is written that does not continue the checksum chain of what stands there;
  *   - a new generation's header is written only when the replica's file holds all of the previous
  *     one, synced, and the sidecar names the new generation and the position it stands on;
@@ -207,7 +208,8 @@ function broken(why: string): LockstepError {
   return new LockstepError(codes.PRIMARY_IO, {
     copy: null,
     what: `What was read from the primary's log does not verify: ${why}`,
-    state: "Nothing of it was written to the replica, which holds all that was acknowledged",
+    state:
+      "It was not acknowledged; the replica holds all that was, and may hold this transaction besides",
     next: "Check the primary's disk and memory, then: lockstep verify PRIMARY REPLICA",
   });
 }

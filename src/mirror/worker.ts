@@ -1,5 +1,6 @@
 /**
- * A mirror worker: the one thread that touches one replica, from its lock to its last sync.
+ * A mirror worker: the thread that owns one replica, from its lock to its last sync. Besides it only the
+ * backfiller writes to the replica's file, after this one put that on record.
  *
  *   1  look      lock the sidecar, describe the replica, report it
  *   2  prepare   do what the committing thread decides: copy, delta, compare, adopt, install a log
@@ -35,7 +36,7 @@ class Worker {
   #sidecar: Sidecar | null = null;
   #target: Target | null = null;
   #delivery: Delivery | null = null;
-  /** Up to where of the ring the committing thread was told that it is here. */
+  /** How far the ring is confirmed. */
   #confirmed = 0;
   /** Is the end of a transaction written and not yet synced? */
   #unsynced = false;

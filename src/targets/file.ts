@@ -218,7 +218,10 @@ export function rewriteLog(file: string, length: number): void {
     const chunk = new Uint8Array(1 << 20);
     for (let at = 0; at < length; ) {
       const n = readFully(fd, chunk, 0, Math.min(chunk.length, length - at), at);
-      if (n === 0) throw gone(file, "Its log became shorter while it was read");
+      if (n === 0) {
+        const error = new Error("the log became shorter while it was read");
+        throw Object.assign(error, { file: `${file}-wal`, code: "ENOENT" });
+      }
       writeFully(fd, chunk, 0, n, at); // durable: what a failed sync left is made dirty
       at += n;
     }

@@ -1,6 +1,7 @@
 /**
  * Keeps a wal-index (shared-index.ts) right while frames are appended to its log by hand, as SQLite's
- * own writer does: no reader ever has to rebuild it, and what is backfilled stays known.
+ * own writer does: as long as it shows what is expected no reader has to rebuild it, and what is
+ * backfilled stays known.
  *
  * The order of stores: the entries of the new frames, then the header that counts them. Until that
  * is there every reader, in whatever process, passes the entries over; afterwards it finds them all.

@@ -62,7 +62,7 @@ export class SharedIndex implements Salts, Sums {
   sum2 = 0;
   /** Committed frames in the log. */
   frames = 0;
-  /** How many of them are in the file, durably. */
+  /** How many of them were written to the file; SQLite synced it only if that is all of them. */
   backfilled = 0;
   pageSize = 0;
 

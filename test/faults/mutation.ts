@@ -140,7 +140,11 @@ function firstFailureIn(place: string, files: readonly string[]): Promise<string
   const options = ["--test-reporter=tap", "--test-concurrency=2", "--test-timeout=120000"];
   const child = spawn(process.execPath, ["--test", ...options, ...files], {
     cwd: place,
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+    env: {
+      ...process.env,
+      NODE_TEST_CONTEXT: undefined,
+      NODE_COMPILE_CACHE: join(place, "node_modules/.cache/lockstep/compiled"),
+    },
     stdio: ["ignore", "pipe", "ignore"],
     detached: true, // with the processes of its tests it is a group that can be ended
   });

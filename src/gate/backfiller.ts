@@ -12,12 +12,12 @@ import {
 } from "node:worker_threads";
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
-import type { FolderCommand, FolderData, FolderReport } from "./messages.ts";
+import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
 const SLICE_MS = 1000;
 
-export interface FolderContext {
+export interface BackfillerContext {
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly slots: Slots;
@@ -25,19 +25,19 @@ export interface FolderContext {
   readonly timeout: number;
 }
 
-export class Folder {
+export class Backfiller {
   /** How many frames of the log it has put, or found, in every copy's file, the last time. */
   frames = 0;
-  readonly #context: FolderContext;
+  readonly #context: BackfillerContext;
   /** The primary's first. */
   readonly #copies: readonly [string, ...string[]];
   #port: MessagePort | null = null;
   #running = false;
   #ended: Error | null = null;
   /** The thread's descriptors of the copies' files. */
-  #files: FolderFiles = [];
+  #files: OpenFiles = [];
 
-  constructor(context: FolderContext, copies: readonly [string, ...string[]]) {
+  constructor(context: BackfillerContext, copies: readonly [string, ...string[]]) {
     this.#context = context;
     this.#copies = copies;
   }
@@ -45,7 +45,7 @@ export class Folder {
   start(): void {
     this.#port ??= this.#startThread();
     this.#running = true;
-    this.#post({ type: "fold-ahead" });
+    this.#post({ type: "backfill" });
   }
 
   /**
@@ -55,13 +55,13 @@ export class Folder {
   poll(): boolean {
     if (!this.#running) return false;
     const message = receiveMessageOnPort(this.#port as MessagePort) as
-      | { message: FolderReport }
+      | { message: BackfillReport }
       | undefined;
     if (!message && this.#ended) throw this.#died(this.#ended);
     if (!message) return true;
     this.#running = false;
     const report = message.message;
-    if (report.type === "folder-failed") throw fromErrorData(report.error);
+    if (report.type === "backfill-failed") throw fromErrorData(report.error);
     this.frames = report.frames;
     this.#files = report.files;
     return false;
@@ -96,7 +96,7 @@ export class Folder {
     port1.unref();
     const { driver, memory } = this.#context;
     const [primary] = this.#copies;
-    const workerData: FolderData = {
+    const workerData: BackfillerData = {
       primary,
       copies: this.#copies,
       driver,
@@ -104,7 +104,7 @@ export class Folder {
       port: port2,
     };
     const worker = new Worker(
-      new URL(`../mirror/folder${extname(import.meta.url)}`, import.meta.url),
+      new URL(`../mirror/backfiller${extname(import.meta.url)}`, import.meta.url),
       {
         workerData,
         transferList: [port2],
@@ -119,7 +119,7 @@ export class Folder {
     return port1;
   }
 
-  #post(command: FolderCommand): void {
+  #post(command: BackfillCommand): void {
     this.#port?.postMessage(command);
   }
 
@@ -134,4 +134,4 @@ export class Folder {
   }
 }
 
-type FolderFiles = readonly (readonly [path: string, descriptor: number])[];
+type OpenFiles = readonly (readonly [path: string, descriptor: number])[];

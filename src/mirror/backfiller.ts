@@ -1,5 +1,5 @@
 /**
- * The folder: the thread that writes every copy's log into its file while commits go on. SQLite does
+ * The backfiller: the thread that writes every copy's log into its file while commits go on. SQLite does
  * it (a PASSIVE checkpoint, which waits for nobody and stops where a reader still needs the log);
  * then the file is synced here, so that little is left for the checkpoint that lets the log restart.
  *
@@ -10,33 +10,33 @@ import fs from "node:fs";
 import { workerData } from "node:worker_threads";
 import { isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
-import type { FolderCommand, FolderData, FolderReport } from "../gate/messages.ts";
+import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots } from "../gate/slots.ts";
 import { checkpoint } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
-const { primary, copies, driver: name, memory, port } = workerData as FolderData;
+const { primary, copies, driver: name, memory, port } = workerData as BackfillerData;
 const driver = loadDriver(name);
 const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */
 const files = new Map<string, number>();
 
-port.on("message", (command: FolderCommand) => {
+port.on("message", (command: BackfillCommand) => {
   if (command.type === "end") return port.close();
   let copy = primary;
   try {
     const frames = copies.map((path) => {
       copy = path;
-      return foldAhead(path);
+      return backfill(path);
     });
-    post({ type: "folded-ahead", frames: Math.min(...frames), files: [...files] });
+    post({ type: "backfilled", frames: Math.min(...frames), files: [...files] });
   } catch (error) {
-    post({ type: "folder-failed", error: toErrorData(failure(copy, error)) });
+    post({ type: "backfill-failed", error: toErrorData(failure(copy, error)) });
   }
 });
 
 /** How many of the log's frames are in the file, and on stable storage. */
-function foldAhead(path: string): number {
+function backfill(path: string): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
   const connection = driver.open(path, { timeout: 0 });
@@ -65,7 +65,7 @@ function failure(copy: string, error: unknown): LockstepError {
   });
 }
 
-function post(report: FolderReport): void {
+function post(report: BackfillReport): void {
   port.postMessage(report);
   slots.ring();
 }
