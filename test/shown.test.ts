@@ -81,13 +81,13 @@ test("what another program folded of a replica stays known over commits", (t) =>
   other.prepare("PRAGMA wal_checkpoint(PASSIVE)").all();
   const index = indexOf(scene.replica);
   assert.ok(index.read());
-  const { frames } = index;
-  assert.equal(index.backfilled, frames);
+  const { frames, backfilled } = index;
+  assert.ok(backfilled > 0);
   for (let i = 0; i < 5; i++) {
     db.put(1, 3000);
     assert.ok(index.read());
     assert.ok(index.frames > frames);
-    assert.equal(index.backfilled, frames);
+    assert.equal(index.backfilled, backfilled);
     assert.equal(
       other.prepare("SELECT count(*) AS n FROM t").get()?.["n"],
       scene.acknowledged.size,

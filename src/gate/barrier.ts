@@ -117,7 +117,7 @@ export class Barrier {
     round.position = mark.position;
     const head = this.#gate.requestSync();
     await Promise.all([this.#syncPrimary(), this.#confirmed(head)]);
-    this.#gate.becameDurable(mark);
+    if (!this.#closed) this.#gate.becameDurable(mark);
   }
 
   #syncPrimary(): Promise<void> {
@@ -203,7 +203,9 @@ function impatient(
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal?.reason as Error);
     const timer =
-      timeout === undefined ? null : setTimeout(() => reject(deadline(copy, timeout)), timeout);
+      timeout === undefined || timeout > LONGEST_TIMER_MS
+        ? null
+        : setTimeout(() => reject(deadline(copy, timeout)), timeout);
     signal?.addEventListener("abort", abort, { once: true });
     promise.then(resolve, reject).finally(() => {
       if (timer) clearTimeout(timer);

@@ -14,6 +14,7 @@
  * next try. A log that is larger by three times `checkpointBytes` than the size at which this was due
  * is finished at once, however much is left.
  */
+import { InvariantError } from "../invariant.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
 import { type Gate, restarted } from "./gate.ts";
@@ -94,6 +95,18 @@ export class Checkpointer {
     this.#beginAt = this.#bytesUpTo(this.#primary.position.frame) + this.#checkpointBytes / 4;
     this.#postponedAt ??= performance.now();
     return { done, because, sinceMs: Math.round(performance.now() - this.#postponedAt) };
+  }
+
+  /**
+   * Waits until nothing writes the copies' files any more, or as long as `timeout` allows. A failure
+   * is told by whoever is closing already, and its log stays.
+   */
+  rest(): void {
+    try {
+      this.#waitForAhead();
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+    }
   }
 
   /** After everything else is closed. */

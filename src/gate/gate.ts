@@ -173,8 +173,10 @@ export class Gate {
 
   /** Has every replica synced the ring's content up to `head`? */
   isConfirmed(head: number): boolean {
+    const end = this.#ring.head;
     for (const { index } of this.#mirrors) {
-      if (((this.#slots.tail(index) - head) | 0) < 0) return false;
+      const behind = (end - this.#slots.tail(index)) >>> 0; // tails wrap, the ring's head does not
+      if (end - behind < head) return false;
     }
     return true;
   }
@@ -195,7 +197,7 @@ export class Gate {
   /** Where the slowest mirror is. */
   get slowestTail(): number {
     const { head } = this.#ring;
-    let slowest = head;
+    let slowest = head >>> 0;
     for (const { index } of this.#mirrors) {
       const tail = this.#slots.tail(index);
       if ((head - tail) >>> 0 > (head - slowest) >>> 0) slowest = tail;
@@ -270,7 +272,7 @@ export class Gate {
 
   #slowestMirror(): Mirror {
     const { head } = this.#ring;
-    const late = this.#mirrors.find((mirror) => this.#slots.tail(mirror.index) !== head);
+    const late = this.#mirrors.find((mirror) => this.#slots.tail(mirror.index) !== head >>> 0);
     return (late ?? this.#mirrors[0]) as Mirror;
   }
 }

@@ -91,18 +91,18 @@ export class Hub {
       });
       this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
       bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
+      const { checkpointBytes, durability } = options;
+      const aheadContext = { driver, memory, slots, timeout, checkpointBytes };
+      this.#checkpointer = new Checkpointer(this.#primary, this.#mirrors, this.#gate, aheadContext);
+      const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
+      this.#barrier =
+        durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
     } catch (error) {
       this.#abandon();
       throw gateFailure(key, error);
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
-    const { checkpointBytes } = options;
-    const context = { driver, memory, slots, timeout, checkpointBytes };
-    this.#checkpointer = new Checkpointer(this.#primary, this.#mirrors, this.#gate, context);
-    const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
-    this.#barrier =
-      options.durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
     this.replication = new ReplicationHandle(() => this.#status(), {
       durable: (waiting) => this.#durable(waiting),
       durableSync: (patience) => this.#durableSync(patience),
@@ -173,8 +173,15 @@ export class Hub {
     if (this.#references === 0) this.#close();
   }
 
+  /** Closed, without a failure: then everything is durable. */
+  get #isAtRest(): boolean {
+    return this.#references === 0 && !this.#failure;
+  }
+
   #durable(options: DurableOptions | undefined): Promise<string> {
     try {
+      assertTimeout(options?.timeout);
+      if (this.#isAtRest) return Promise.resolve(formatPosition(this.#gate.durable));
       // What is noted already need not be looked for: the round that is waited for takes it all.
       if (this.#failure || !this.#barrier || !this.#gate.noted) this.gate();
       return this.#barrier?.durable(options) ?? Promise.resolve(formatPosition(this.#gate.durable));
@@ -184,6 +191,8 @@ export class Hub {
   }
 
   #durableSync(patience: number | undefined): string {
+    assertTimeout(patience);
+    if (this.#isAtRest) return formatPosition(this.#gate.durable);
     this.gate();
     try {
       this.#gate.handOver();
@@ -246,6 +255,7 @@ export class Hub {
     const event = this.#failure ? `failed: ${(this.#failure as LockstepError).code}` : "closed";
     // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
     const failed = everyStep([
+      () => this.#checkpointer.rest(), // durable: nobody writes a copy's file when it is let go
       ...this.#mirrors.map((mirror) => () => mirror.close(folded, event)),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),
@@ -307,6 +317,16 @@ export class Hub {
       failure: this.#failure,
     };
   }
+}
+
+function assertTimeout(timeout: unknown): void {
+  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
+  throw new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
+    state: "Nothing was waited for",
+    next: "Correct the option",
+  });
 }
 
 /** How many frames of the log are after a position. */

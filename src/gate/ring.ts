@@ -53,6 +53,7 @@ export class RingWriter {
     this.#words = new Uint32Array(ring.buffer);
   }
 
+  /** How many bytes went in; it does not wrap, as what is published of it does (slots.ts). */
   get head(): number {
     return this.#head;
   }
@@ -90,7 +91,7 @@ export class RingWriter {
     const mask = this.#bytes.length - 1;
     if (recordSize(payload) > this.#bytes.length - (this.#head & mask)) {
       this.#words[(this.#head & mask) >> 2] = SKIP;
-      this.#head = (this.#head + this.#bytes.length - (this.#head & mask)) >>> 0;
+      this.#head += this.#bytes.length - (this.#head & mask);
     }
     const at = (this.#head & mask) + RECORD_HEADER_SIZE;
     return { bytes: this.#bytes, at, length: payload };
@@ -110,7 +111,7 @@ export class RingWriter {
     words[word + 7] = record.sum1;
     words[word + 8] = record.sum2;
     words[word + 9] = record.ends ? 1 : 0;
-    this.#head = (this.#head + recordSize(window.length)) >>> 0;
+    this.#head += recordSize(window.length);
   }
 }
 

@@ -12,7 +12,7 @@ import { isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots } from "../gate/slots.ts";
-import { checkpoint } from "../targets/file.ts";
+import { checkpoint, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
 const { primary, copies, driver: name, memory, port } = workerData as BackfillerData;
@@ -39,6 +39,8 @@ port.on("message", (command: BackfillCommand) => {
 function backfill(path: string): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
+  // durable: the connection that may write is never the last: it would fold and unlink the log
+  const guard = openGuard(driver, path);
   const connection = driver.open(path, { timeout: 0 });
   try {
     connection.exec("PRAGMA synchronous=FULL"); // durable: the log is synced before the file
@@ -51,6 +53,7 @@ function backfill(path: string): number {
     throw error;
   } finally {
     connection.close();
+    guard.close();
   }
 }
 

@@ -13,7 +13,7 @@ import { codes, LockstepError } from "../errors.ts";
 import type { FramesRecord, Window } from "../gate/ring.ts";
 import { pause } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
-import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import type { Target } from "../targets/target.ts";
@@ -65,6 +65,7 @@ export class Delivery {
     this.#wanted = wanted;
     const { frame, ...position } = at.position;
     if (at.header) target.show({ ...position, pageSize: at.header.pageSize, frames: frame });
+    target.hold();
   }
 
   /** What the replica holds; durable after `sync`. */
@@ -140,6 +141,11 @@ export class Delivery {
 
   /** From now on the file may differ from what is on record: its log is being folded. */
   beginFold(): void {
+    this.#target.hold();
+    this.#recordFolding();
+  }
+
+  #recordFolding(): void {
     if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
   }
 
@@ -147,7 +153,7 @@ export class Delivery {
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
-    this.beginFold(); // durable: a checkpoint is under way, replica
+    this.#recordFolding(); // durable: a checkpoint is under way, replica
     const { frame: frames, ...end } = this.#position;
     // durable: the replica is folded
     if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
@@ -171,6 +177,10 @@ export class Delivery {
       pause(READER_WAIT_MS); // the committing thread keeps the deadline
     }
     const base = this.#position;
+    const { copy, state } = this.#sidecar;
+    const file = readFingerprint(copy);
+    // durable: no new generation over a file that another program wrote
+    if (!file || !state.folded || !sameFingerprint(state.folded.file, file)) throw written(copy);
     // durable: the replica's generation is on record
     this.#sidecar.update(
       { generation: { salt1: header.salt1, salt2: header.salt2, base } },
@@ -193,6 +203,16 @@ export class Delivery {
 
 function pick({ sum1, sum2 }: { sum1: number; sum2: number }): { sum1: number; sum2: number } {
   return { sum1, sum2 };
+}
+
+function written(copy: string): LockstepError {
+  return new LockstepError(codes.REPLICA_CHANGED, {
+    copy,
+    what: "Another program wrote the replica's file",
+    state:
+      "The primary holds every acknowledged transaction; this replica is no copy of it any more",
+    next: "Close that program and reopen; if the start refuses: lockstep sync --from primary",
+  });
 }
 
 function nobodyWaits(copy: string): LockstepError {

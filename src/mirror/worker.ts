@@ -160,7 +160,11 @@ class Worker {
   #attach(timeline: number): void {
     const { state } = this.#held();
     if (state.timeline !== timeline || state.role !== "replica") {
-      this.#held().update({ timeline, role: "replica" });
+      // Of a primary a log may have begun and not be on record yet; a replica's always is.
+      const { log, base } = this.#describe();
+      const begun = log && base && { salt1: log.header.salt1, salt2: log.header.salt2, base };
+      const generation = begun ?? state.generation;
+      this.#held().update({ timeline, role: "replica", generation });
     }
     const copy = this.#describe();
     const { log, position } = copy;

@@ -3,8 +3,9 @@
  *
  * A read-only connection of SQLite's stays open all the while. It holds SQLite's shared lock, so
  * that no other program's last close folds and unlinks the log; and being read-only it never does
- * so itself, not even when the process is torn down around it. Folding is done by SQLite, on a
- * connection opened for that.
+ * so itself, not even when the process is torn down around it. It is also always in a read
+ * transaction, as the primary's guard is (gate/primary.ts): while frames are not in the file nobody
+ * can cut the log off. Folding is done by SQLite, on a connection opened for that.
  *
  * Descriptors of the `-shm` stay open until the connection is closed, for closing one drops the
  * locks this process holds on it. The file itself is never opened here.
@@ -14,7 +15,16 @@ import path from "node:path";
 import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Commit } from "../wal/chain.ts";
-import { frameOffset, type Sums, sameSalts, sameSums, type WalHeader } from "../wal/format.ts";
+import {
+  decodeWalHeader,
+  frameOffset,
+  type Salts,
+  type Sums,
+  sameSalts,
+  sameSums,
+  WAL_HEADER_SIZE,
+  type WalHeader,
+} from "../wal/format.ts";
 import { IndexWriter } from "../wal/index-writer.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
@@ -30,6 +40,11 @@ export class FileTarget implements Target {
   readonly #writer: IndexWriter;
   readonly #logInode: number;
   #logSize = 0;
+  /** Is the guard in a read transaction? */
+  #held = false;
+  /** The generation of which the guard is known to hold frames that are not in the file. */
+  #heldSalts: Salts | null = null;
+  readonly #head = new Uint8Array(WAL_HEADER_SIZE);
   /** Was the index made ready for what comes next? */
   #prepared = false;
   readonly #fileInode: number;
@@ -94,10 +109,39 @@ export class FileTarget implements Target {
   }
 
   publish(log: WalHeader, end: Commit): void {
-    if (this.#prepared && this.#writer.publish(log, end)) return;
-    const { salt1, salt2, pageSize } = log;
-    const { frame: frames, sum1, sum2 } = end;
-    this.show({ salt1, salt2, pageSize, frames, sum1, sum2 });
+    if (!this.#prepared || !this.#writer.publish(log, end)) {
+      const { salt1, salt2, pageSize } = log;
+      const { frame: frames, sum1, sum2 } = end;
+      this.show({ salt1, salt2, pageSize, frames, sum1, sum2 });
+    }
+    if (this.#heldSalts && sameSalts(this.#heldSalts, log)) return;
+    // The first frames since the file held all: until now another program could cut off the log.
+    this.hold(); // durable: the read mark, replica
+    if (this.#held) this.#heldSalts = { salt1: log.salt1, salt2: log.salt2 };
+    const bytes = readFully(this.#log, this.#head, 0, WAL_HEADER_SIZE, 0);
+    const header = bytes === WAL_HEADER_SIZE ? decodeWalHeader(this.#head) : null;
+    // durable: the log has its header
+    if (!header || !sameSalts(header, log)) {
+      throw changed(this.#path, "Another program folded the replica and cut its log off");
+    }
+  }
+
+  hold(): void {
+    this.#release();
+    try {
+      this.#guard.exec("BEGIN");
+      this.#guard.all("SELECT count(*) FROM sqlite_schema");
+      this.#held = true;
+    } catch (error) {
+      if (!isBusy(error)) throw error; // somebody rebuilds the index: with the next commit, then
+      this.#guard.exec("ROLLBACK");
+    }
+  }
+
+  #release(): void {
+    if (this.#held) this.#guard.exec("COMMIT");
+    this.#held = false;
+    this.#heldSalts = null;
   }
 
   show(log: LogEnd): void {
@@ -125,8 +169,11 @@ export class FileTarget implements Target {
 
   /** Makes SQLite rebuild the index; false if it cannot just now, because of others' locks. */
   #rebuild(): boolean {
+    const held = this.#held;
+    this.#release(); // within a transaction the guard would not look
     try {
       this.#guard.all("SELECT count(*) FROM sqlite_schema");
+      if (held) this.hold();
       return true;
     } catch (error) {
       if (!isBusy(error)) throw error;
@@ -142,6 +189,7 @@ export class FileTarget implements Target {
     try {
       connection.exec("PRAGMA synchronous=FULL");
       connection.exec("PRAGMA wal_autocheckpoint=0");
+      this.#release(); // our own read mark would be in the way
       const row = checkpoint(connection, "RESTART");
       this.check(expected); // of the index as it was rebuilt
       return !row.busy && row.log === frames && row.checkpointed === frames;
@@ -150,6 +198,7 @@ export class FileTarget implements Target {
       throw error;
     } finally {
       connection.close();
+      this.hold();
     }
   }
 
@@ -245,15 +294,22 @@ export function isTight(used: number, size: number): boolean {
  * Adds zeroes to a log, and syncs them: what is written over them later changes neither the file's
  * size nor where its bytes lie, and its sync has less to do. For SQLite the log ends where it ended.
  * Nobody else may write to the log meanwhile.
- * @returns the new size, in bytes
+ * @returns the new size, in bytes; infinite if the disk has no room for it, which is no failure
  */
 export function growLog(fd: number, used: number): number {
   const { size } = fs.fstatSync(fd);
   if (!isTight(used, size)) return size;
   const length = growthOf(used);
-  writeFully(fd, ZEROES, 0, length, size);
-  fs.fdatasyncSync(fd);
-  return size + length;
+  try {
+    writeFully(fd, ZEROES, 0, length, size);
+    fs.fdatasyncSync(fd);
+    return size + length;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
+    fs.ftruncateSync(fd, size); // what room there is is the application's
+    return Number.POSITIVE_INFINITY; // and is not asked for again
+  }
 }
 
 /** As much again, in powers of two. */

@@ -55,6 +55,9 @@ export interface Target {
    */
   publish(log: WalHeader, end: Commit): void;
 
+  /** All that is in the log now may be folded, and none of it be cut off before that. */
+  hold(): void;
+
   /**
    * Folds the log into the file, durably, and waits for no one: false if readers are in the way.
    * After true no reader depends on the log, so its next generation may begin.

@@ -132,6 +132,32 @@ for (const driver of drivers) {
       assert.equal(await patient, primaryPosition(db));
     });
 
+    test("after a close what was committed is durable, and a late caller is told so", async (t) => {
+      for (const durability of ["barrier", "commit"]) {
+        const db = new Pair(t, driver).open({ durability });
+        const { replication } = db;
+        db.exec("CREATE TABLE t (x)");
+        const position = await replication.durable();
+        db.close();
+        assert.equal(await replication.durable(), position);
+        assert.equal(replication.durableSync(), position);
+        assert.equal(replication.status.failure, null);
+      }
+    });
+
+    test("timeouts: any length of time, and nothing else", async (t) => {
+      const db = opened(new Pair(t, driver));
+      for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31]) {
+        db.exec("INSERT INTO t VALUES (1)");
+        assert.equal(await db.replication.durable({ timeout }), primaryPosition(db));
+      }
+      for (const timeout of [Number.NaN, -1, "1"]) {
+        const refused = { code: "ERR_LOCKSTEP_BAD_OPTION" };
+        await assert.rejects(db.replication.durable({ timeout }), refused);
+        assert.throws(() => db.replication.durableSync({ timeout }), refused);
+      }
+    });
+
     test("a failed replica: whoever waits is told, and so is every later call", async (t) => {
       const pair = new Pair(t, driver);
       const db = opened(pair);
