@@ -8,6 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
+import { stampFingerprint } from "../../src/lineage/fingerprint.ts";
 import { originPosition } from "../../src/lineage/position.ts";
 import { Sidecar } from "../../src/lineage/sidecar.ts";
 import { Delivery } from "../../src/mirror/delivery.ts";
@@ -42,8 +43,10 @@ test("the header of a new generation is synced before its frames are written", (
   assert.ok(scan && commit);
 
   const sidecar = Sidecar.open(driver, replica, "replica");
+  const position = originPosition(1);
+  sidecar.update({ folded: { position, file: stampFingerprint(replica) } });
   const target = new Told(driver, replica);
-  const at = { header: null, position: originPosition(1) };
+  const at = { header: null, position };
   const delivery = new Delivery(target, sidecar, at, () => true);
   const { salt1, salt2, pageSize } = scan.header;
   const { frame: frames, sum1, sum2 } = commit;
