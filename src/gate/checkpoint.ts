@@ -121,6 +121,7 @@ export class Checkpointer {
     this.#backfiller.wait();
   }
 
+  /** Step 1: every read mark moves to its log's end, and every record says what is about to happen. */
   #goAhead(): void {
     this.#ahead = true;
     this.#primary.holdAtEnd();
@@ -146,8 +147,7 @@ export class Checkpointer {
     const stuck = frames === this.#folded;
     this.#folded = frames;
     if (logBytes - this.#bytesUpTo(frames) <= REST_BYTES || stuck) return this.finish();
-    this.#primary.holdAtEnd();
-    this.#backfiller.start();
+    this.#goAhead();
     return null;
   }
 
