@@ -255,7 +255,7 @@ export class Hub {
     const event = this.#failure ? `failed: ${(this.#failure as LockstepError).code}` : "closed";
     // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
     const failed = everyStep([
-      () => this.#checkpointer.rest(), // durable: nobody writes a copy's file when it is let go
+      () => this.#checkpointer.rest(), // nobody writes a copy's file when its lock is let go
       ...this.#mirrors.map((mirror) => () => mirror.close(folded, event)),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),

@@ -116,7 +116,7 @@ export class FileTarget implements Target {
     }
     if (this.#heldSalts && sameSalts(this.#heldSalts, log)) return;
     // The first frames since the file held all: until now another program could cut off the log.
-    this.hold(); // durable: the read mark, replica
+    this.hold(); // off mark 0, which would keep the backfiller out
     if (this.#held) this.#heldSalts = { salt1: log.salt1, salt2: log.salt2 };
     const bytes = readFully(this.#log, this.#head, 0, WAL_HEADER_SIZE, 0);
     const header = bytes === WAL_HEADER_SIZE ? decodeWalHeader(this.#head) : null;
