@@ -95,7 +95,8 @@ function perform(db: Db, { acts }: Life): void {
 function tear(scene: Scene, copy: string, where: number): void {
   const scan = scanLog(`${copy}-wal`);
   if (!scan) return;
-  const { folded } = scene.sidecar(copy).state;
+  const { folded, folding } = scene.sidecar(copy).state;
+  if (folding) return; // it is being folded ahead, for which all of it was synced: the file needs it
   const inFile = folded && sameSalts(folded.position, scan.header) ? folded.position.frame : 0;
   const kept = inFile === 0 ? 0 : frameOffset(inFile + 1, scan.header.pageSize);
   const size = logEnd(copy);
