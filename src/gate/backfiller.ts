@@ -95,9 +95,7 @@ export class Backfiller {
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const { driver, memory } = this.#context;
-    const [primary] = this.#copies;
     const workerData: BackfillerData = {
-      primary,
       copies: this.#copies,
       driver,
       memory,

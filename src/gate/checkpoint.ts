@@ -5,7 +5,7 @@
  * commits go on; what is left then is folded between two commits, and the log may restart:
  *
  *   1  ahead    it is put on record, beside every copy, that its file is being written; then the
- *               folder begins. Once more, while much was committed meanwhile
+ *               backfiller begins. Again, as long as much is left and the last time got further
  *   2  finish   all copies fold the rest at the same time, the read mark keeping the log from
  *               restarting; what the files hold is put on record while their logs still stand; the
  *               read mark is given up last. Only now may the next commit begin a new generation
@@ -125,7 +125,7 @@ export class Checkpointer {
   #goAhead(): void {
     this.#ahead = true;
     this.#primary.holdAtEnd();
-    this.#primary.beginFold(); // durable: a checkpoint is under way, primary, ahead
+    this.#primary.sidecar.beginFold(); // durable: a checkpoint is under way, primary, ahead
     this.#unrecorded = [...this.#mirrors];
     for (const mirror of this.#mirrors) mirror.post({ type: "begin-fold" });
   }

@@ -81,9 +81,8 @@ export type Report =
 
 /** What the backfiller is started with. */
 export interface BackfillerData {
-  readonly primary: string;
-  /** The primary's path and the replicas'. */
-  readonly copies: readonly string[];
+  /** The paths, the primary's first. */
+  readonly copies: readonly [string, ...string[]];
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly port: MessagePort;

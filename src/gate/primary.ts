@@ -138,7 +138,7 @@ export class Primary {
       if (logged > 0) rewriteLog(this.path, frameOffset(logged + 1, pageSize));
       this.release();
       // durable: a checkpoint is under way, start
-      if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+      this.sidecar.beginFold();
       const full = checkpoint(admin, "RESTART");
       if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
       if (frames !== null && full.log !== frames) throw busy(this.path);
@@ -158,7 +158,7 @@ export class Primary {
   foldStandingStill({ log, position }: Copy): void {
     if (!log || !position) return; // the file alone holds the position
     // durable: a checkpoint is under way, standing still
-    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
+    this.sidecar.beginFold();
     const folder = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
     try {
       folder.exec("PRAGMA synchronous=FULL");
@@ -312,14 +312,9 @@ export class Primary {
     return sameSalts(index, log.header) && index.frames === position.frame;
   }
 
-  /** From now on the file may differ from what is on record: its log is being folded. */
-  beginFold(): void {
-    if (!this.sidecar.state.folding) this.sidecar.update({ folding: true });
-  }
-
   /** Folds what the log holds as far as readers allow; true if that was all of it. */
   fold(): boolean {
-    this.beginFold(); // durable: a checkpoint is under way, primary
+    this.sidecar.beginFold(); // durable: a checkpoint is under way, primary
     const row = checkpoint(this.#connection(), "PASSIVE");
     return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;
   }

@@ -32,7 +32,7 @@ export function foldAndRecord(
     connection.exec("PRAGMA wal_autocheckpoint=0");
     if (at.frames > 0) makeDurable(connection, copy, at.frames);
     // durable: a checkpoint is under way, alone
-    if (!sidecar.state.folding) sidecar.update({ folding: true });
+    sidecar.beginFold();
     const full = checkpoint(connection, "RESTART");
     if (full.busy || full.log !== full.checkpointed) throw busy(copy);
     // durable: nothing is recorded that was not folded. A log that was put there beneath another

@@ -171,6 +171,11 @@ export class Sidecar {
     this.#history = forget ? [...history] : [...this.#history, ...history];
   }
 
+  /** From here on the file may differ from `folded`: its log is about to be written into it. */
+  beginFold(): void {
+    if (!this.#state.folding) this.update({ folding: true });
+  }
+
   /** Releases the lock. A sidecar of a copy that never came to be is removed. */
   close(): void {
     try {

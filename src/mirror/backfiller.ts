@@ -15,7 +15,8 @@ import { Slots } from "../gate/slots.ts";
 import { checkpoint, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
-const { primary, copies, driver: name, memory, port } = workerData as BackfillerData;
+const { copies, driver: name, memory, port } = workerData as BackfillerData;
+const [primary] = copies;
 const driver = loadDriver(name);
 const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */

@@ -16,6 +16,7 @@ import { invariant } from "../invariant.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
+import { changed } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { type Commit, walkFrames } from "../wal/chain.ts";
 import {
@@ -142,18 +143,14 @@ export class Delivery {
   /** From now on the file may differ from what is on record: its log is being folded. */
   beginFold(): void {
     this.#target.hold();
-    this.#recordFolding();
-  }
-
-  #recordFolding(): void {
-    if (!this.#sidecar.state.folding) this.#sidecar.update({ folding: true });
+    this.#sidecar.beginFold();
   }
 
   /** Folds the log, if there is one, into the file if no reader is in the way, and records it. */
   fold(): boolean {
     invariant(this.#unsyncedBytes === 0, "only synced frames are folded");
     if (this.#restartable || !this.#header) return true;
-    this.#recordFolding(); // durable: a checkpoint is under way, replica
+    this.#sidecar.beginFold(); // durable: a checkpoint is under way, replica
     const { frame: frames, ...end } = this.#position;
     // durable: the replica is folded
     if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
@@ -180,7 +177,8 @@ export class Delivery {
     const { copy, state } = this.#sidecar;
     const file = readFingerprint(copy);
     // durable: no new generation over a file that another program wrote
-    if (!file || !state.folded || !sameFingerprint(state.folded.file, file)) throw written(copy);
+    if (!file || !state.folded || !sameFingerprint(state.folded.file, file))
+      throw changed(copy, "Another program wrote the replica's file");
     // durable: the replica's generation is on record
     this.#sidecar.update(
       { generation: { salt1: header.salt1, salt2: header.salt2, base } },
@@ -203,16 +201,6 @@ export class Delivery {
 
 function pick({ sum1, sum2 }: { sum1: number; sum2: number }): { sum1: number; sum2: number } {
   return { sum1, sum2 };
-}
-
-function written(copy: string): LockstepError {
-  return new LockstepError(codes.REPLICA_CHANGED, {
-    copy,
-    what: "Another program wrote the replica's file",
-    state:
-      "The primary holds every acknowledged transaction; this replica is no copy of it any more",
-    next: "Close that program and reopen; if the start refuses: lockstep sync --from primary",
-  });
 }
 
 function nobodyWaits(copy: string): LockstepError {

@@ -327,7 +327,8 @@ export function syncDirectory(directory: string): void {
   }
 }
 
-function changed(copy: string, what: string): LockstepError {
+/** Another program was here: what the replica holds is not the primary's content any more. */
+export function changed(copy: string, what: string): LockstepError {
   return new LockstepError(codes.REPLICA_CHANGED, {
     copy,
     what,
