@@ -159,6 +159,7 @@ export class Gate {
     this.#primary.syncLog(); // durable: the primary has the commit
 
     // 5. Wait until every replica has synced. That is the new position of all copies.
+    for (const mirror of this.#mirrors) mirror.attached(); // with the first commit, if the start did not wait
     // durable: the replicas have the commit
     if (!this.#await(() => this.isConfirmed(head), patience)) return false;
     this.becameDurable(mark);

@@ -22,6 +22,7 @@ import { Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
+import { glimpse } from "./glimpse.ts";
 import { Mirror } from "./mirror.ts";
 import { Primary } from "./primary.ts";
 import { allocate, Slots } from "./slots.ts";
@@ -86,8 +87,10 @@ export class Hub {
     this.#primary = new Primary(loadDriver(driver), key);
     try {
       const context = { driver, memory, slots, timeout, onProgress };
-      options.replicas.forEach((path, i) => {
-        this.#mirrors.push(new Mirror(context, realPath(path), i));
+      const replicas = options.replicas.map(realPath);
+      const glimpsed = replicas.map((path) => glimpse(loadDriver(driver), path));
+      replicas.forEach((path, i) => {
+        this.#mirrors.push(new Mirror(context, path, i, glimpsed[i] ?? null));
       });
       this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
       bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
@@ -307,7 +310,7 @@ export class Hub {
       replicas: this.#mirrors.map(
         (mirror): ReplicaStatus => ({
           path: mirror.path,
-          state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
+          state: mirror.poll() ? "failed" : closed ? "closed" : "mirroring",
           position: mirror.failure ? null : formatPosition(durable),
           lag: log ? framesBetween(durable, log) : 0,
           lastError: mirror.failure,

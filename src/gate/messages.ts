@@ -54,8 +54,11 @@ export type Command =
   | { readonly type: "install-log"; readonly membership: Membership }
   /** Make a whole, durable copy of the replica at `to`. Answered by `ready`. */
   | { readonly type: "export"; readonly to: string }
-  /** Start, step 3: open the replica and mirror from the ring. Answered by `attached`. */
-  | { readonly type: "attach"; readonly timeline: number }
+  /**
+   * Start, step 3: open the replica and mirror from the ring. Answered by `attached`. With `seen`:
+   * only if it is still as it was seen before it was locked.
+   */
+  | { readonly type: "attach"; readonly timeline: number; readonly seen: Copy | null }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */

@@ -1,7 +1,7 @@
 /**
  * The committing thread's hold on one mirror worker: start it, command it, take its reports.
- * `wait`, `refresh` and `close` block, never longer than `timeout` without a sign of life; `post`, `poll`
- * and `arrived` do not.
+ * `wait`, `look`, `refresh`, `attached` and `close` block, never longer than `timeout` without a sign of
+ * life; the others do not.
  */
 import { extname } from "node:path";
 import {
@@ -13,6 +13,7 @@ import {
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
+import type { Position } from "../lineage/position.ts";
 import type { Progress } from "../options.ts";
 import type { Command, Report, WorkerData } from "./messages.ts";
 import { type SharedMemory, type Slots, states } from "./slots.ts";
@@ -32,8 +33,11 @@ export class Mirror {
   readonly #port: MessagePort;
   /** What ended it, if something did. */
   failure: LockstepError | null = null;
-  /** What the worker found at the start. */
-  copy: Copy | null = null;
+  /** What the replica is: as the worker found it under its lock, or else as it was glimpsed. */
+  copy: Copy | null;
+  /** Has the worker reported the replica? */
+  #isLooked = false;
+  #isAttached = false;
   #hung = false;
   readonly #born = performance.now();
 
@@ -41,9 +45,11 @@ export class Mirror {
     { driver, memory, slots, timeout, onProgress }: MirrorContext,
     path: string,
     index: number,
+    glimpsed: Copy | null,
   ) {
     this.path = path;
     this.index = index;
+    this.copy = glimpsed;
     this.#slots = slots;
     this.#timeout = timeout;
     this.#onProgress = onProgress;
@@ -108,6 +114,27 @@ export class Mirror {
     return report.type === type;
   }
 
+  /** Waits until the worker has locked the replica and reported what it is. */
+  look(): void {
+    if (!this.#isLooked) this.wait("described");
+  }
+
+  /**
+   * Has the worker mirror from the ring. Does not wait for a replica that was only glimpsed: the
+   * worker then checks that it is still as it was seen.
+   * @returns what the replica holds
+   */
+  attach(timeline: number): Position {
+    const seen = this.#isLooked ? null : this.copy;
+    this.post({ type: "attach", timeline, seen });
+    return seen?.position ?? this.wait("attached").position;
+  }
+
+  /** Waits until it mirrors. */
+  attached(): void {
+    if (!this.#isAttached) this.wait("attached");
+  }
+
   /** Looks at the replica again. */
   refresh(): void {
     this.post({ type: "describe" });
@@ -158,7 +185,11 @@ export class Mirror {
   }
 
   #take(report: Report): Report {
-    if (report.type === "described") this.copy = report.copy;
+    if (report.type === "described") {
+      this.copy = report.copy;
+      this.#isLooked = true;
+    }
+    if (report.type === "attached") this.#isAttached = true;
     if (report.type === "progress") this.#onProgress?.(report.progress);
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
     return report;

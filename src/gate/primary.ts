@@ -19,7 +19,7 @@ import { codes, LockstepError } from "../errors.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
-import { originPosition, type Position, samePosition } from "../lineage/position.ts";
+import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import {
   checkpoint,
@@ -59,7 +59,8 @@ export class Primary {
     this.path = file;
     this.#driver = driver;
     this.sidecar = Sidecar.open(driver, file, "primary");
-    this.position = originPosition(this.sidecar.state.timeline);
+    const { timeline } = this.sidecar.state;
+    this.position = { timeline, salt1: 0, salt2: 0, frame: 0, sum1: 0, sum2: 0 }; // the start finds it
   }
 
   /** Looks at it; changes nothing. */

@@ -20,6 +20,7 @@ import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import type { Gate } from "./gate.ts";
+import { atRest } from "./glimpse.ts";
 import type { Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
@@ -29,7 +30,10 @@ import { type Proof, prove } from "./prove.ts";
 /** How many commits before a crash are remembered; one call of the application's rarely makes more. */
 const LAST_COMMITS = 100;
 
-/** Afterwards every mirror is attached and holds, durably, what the primary holds. */
+/**
+ * Afterwards every mirror is attached, or about to be, and its replica holds, durably, what the primary
+ * holds.
+ */
 export function bringTogether(
   driver: Driver,
   primary: Primary,
@@ -37,8 +41,10 @@ export function bringTogether(
   gate: Gate,
   options: Replication,
 ): void {
-  for (const mirror of mirrors) mirror.wait("described");
   let copy = primary.describe();
+  if (!mirrors.every((mirror) => atRest(copy, mirror.copy))) {
+    for (const mirror of mirrors) mirror.look();
+  }
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
   if (copy.file === "missing" && present[0]) {
     if (!options.restoreMissing) refuse(copy, present);
@@ -239,6 +245,7 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
 
 /** Another program has written since the primary was described; now it stands still. */
 function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
+  for (const mirror of mirrors) mirror.look();
   const copy = primary.describe();
   if (!isKnown(copy) || !primary.sees(copy)) throw busy(primary.path);
   refuse(copy, mirrors);
@@ -304,11 +311,10 @@ function prepareOne(mirror: Mirror, action: Action, membership: Membership): voi
   }
 }
 
-/** Every mirror begins to mirror; what a replica still lacks is sent and made durable. */
+/** Every mirror mirrors from now on; what a replica still lacks is sent and made durable. */
 function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void {
   const { timeline } = primary.sidecar.state;
-  for (const mirror of mirrors) mirror.post({ type: "attach", timeline });
-  const positions = mirrors.map((mirror) => mirror.wait("attached").position);
+  const positions = mirrors.map((mirror) => mirror.attach(timeline));
   const index = primary.readIndex();
   const { position } = primary;
   if (index.frames > 0) {

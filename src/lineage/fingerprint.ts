@@ -6,7 +6,6 @@
  * it. So after each checkpoint the file's mtime is set to a moment that no later write can get by
  * itself, a second and some random microseconds ago, and that value is recorded.
  */
-import { randomInt } from "node:crypto";
 import fs from "node:fs";
 
 export interface Fingerprint {
@@ -34,7 +33,7 @@ export function readFingerprint(path: string): Fingerprint | null {
 export function stampFingerprint(path: string, recorded: Fingerprint | null = null): Fingerprint {
   const present = readFingerprint(path);
   if (present && recorded && sameFingerprint(present, recorded)) return present;
-  const seconds = Date.now() / 1000 - 1 - randomInt(1_000_000) / 1e6;
+  const seconds = Date.now() / 1000 - 1 - Math.random();
   try {
     fs.utimesSync(path, seconds, seconds);
   } catch (error) {

@@ -5,7 +5,6 @@
  * cumulative checksum there. Two copies on one lineage with equal positions hold equal content.
  * Frame 0 is the start of a lineage: content that was proven equal page by page, before any log.
  */
-import { randomInt } from "node:crypto";
 import { type Salts, type Sums, sameSalts, sameSums } from "../wal/format.ts";
 
 export interface Position extends Salts, Sums {
@@ -17,8 +16,8 @@ export interface Position extends Salts, Sums {
 
 /** A position of its own, for content that no log leads to. */
 export function originPosition(timeline: number): Position {
-  const word = (): number => randomInt(1, 0xffffffff);
-  return { timeline, salt1: word(), salt2: word(), frame: 0, sum1: 0, sum2: 0 };
+  const [salt1 = 0, salt2 = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return { timeline, salt1, salt2, frame: 0, sum1: 0, sum2: 0 };
 }
 
 /** Do the two name the same content? */

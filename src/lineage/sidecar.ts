@@ -11,8 +11,6 @@
  *
  * Every update is one transaction and durable when it returns (synchronous=EXTRA).
  */
-import { spawnSync } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -100,6 +98,8 @@ export class Sidecar {
     this.#connection = connection;
     const found = readState(connection);
     this.#state = found ?? emptyState(role);
+    if (!found) this.#putState();
+    this.#put("owner", { ...thisOwner() });
     this.#history = readHistory(connection);
   }
 
@@ -117,8 +117,6 @@ export class Sidecar {
       connection.exec("BEGIN EXCLUSIVE"); // the lock of promise P6; never given back until close
       connection.exec(SCHEMA);
       const sidecar = new Sidecar(copy, connection, role);
-      sidecar.#put("owner", { ...thisOwner() });
-      sidecar.#putState();
       connection.exec("COMMIT");
       connection.exec("PRAGMA synchronous=EXTRA");
       return sidecar;
@@ -223,6 +221,24 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
   }
 }
 
+/**
+ * What the sidecar of `copy` says, under SQLite's shared lock for the moment of reading; null if it
+ * is not there, is in use, or cannot be read.
+ */
+export function glimpseSidecar(driver: Driver, copy: string): SidecarState | null {
+  const file = sidecarPath(copy);
+  if (isOpenHere(file)) return null;
+  let connection: Connection | null = null;
+  try {
+    connection = driver.open(file, { readOnly: true, timeout: 0 });
+    return readState(connection);
+  } catch {
+    return null; // whoever locks it finds out why
+  } finally {
+    connection?.close();
+  }
+}
+
 // --- internal ---
 
 /** Opens a record past the lock that the copy's user holds. */
@@ -264,7 +280,7 @@ function emptyState(role: Role): SidecarState {
   return {
     format: SIDECAR_FORMAT,
     databaseId: null,
-    copyId: randomUUID(),
+    copyId: crypto.randomUUID(),
     role,
     timeline: 1,
     generation: null,
@@ -347,6 +363,8 @@ function lockedError(copy: string): LockstepError {
  */
 function ownerOf(copy: string): Owner | null {
   const self = fileURLToPath(import.meta.url);
+  // Loaded only here: a mirror's thread has to start fast.
+  const { spawnSync } = process.getBuiltinModule("node:child_process");
   const { stdout } = spawnSync(process.execPath, ["--no-warnings", self, copy], {
     encoding: "utf8",
     env: { ...process.env, NODE_OPTIONS: "" },

@@ -10,9 +10,10 @@
  * Steps 1 and 2 run on the event loop (a child process does the bulk work), step 3 blocks on the
  * shared cells. Whatever goes wrong is posted as `failed`; then the worker only waits to be closed.
  */
+import { isDeepStrictEqual } from "node:util";
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Driver, loadDriver } from "../driver.ts";
-import { codes, toErrorData } from "../errors.ts";
+import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { Command, Report, WorkerData } from "../gate/messages.ts";
 import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
@@ -22,7 +23,7 @@ import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
-import { FileTarget, rewriteLog } from "../targets/file.ts";
+import { changed, FileTarget, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Delivery } from "./delivery.ts";
@@ -146,7 +147,7 @@ class Worker {
         return this.#post({ type: "ready" });
       }
       case "attach":
-        return this.#attach(command.timeline);
+        return this.#attach(command.timeline, command.seen);
       case "begin-fold":
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
@@ -157,8 +158,9 @@ class Worker {
     }
   }
 
-  #attach(timeline: number): void {
+  #attach(timeline: number, seen: Copy | null): void {
     const { state } = this.#held();
+    if (seen) this.#assertStill(seen);
     if (state.timeline !== timeline || state.role !== "replica") {
       // Of a primary a log may have begun and not be on record yet; a replica's always is.
       const { log, base } = this.#describe();
@@ -180,6 +182,16 @@ class Worker {
     if (log && folded && samePosition(folded.position, position)) this.#delivery.fold();
     this.#post({ type: "attached", position });
     this.#slots.setState(this.#data.replica, states.ATTACHED);
+  }
+
+  /** @throws LockstepError if the replica is not what the start saw before it was locked */
+  #assertStill(seen: Copy): void {
+    const { state, log, position } = this.#describe();
+    if (!isDeepStrictEqual(state, seen.state)) throw usedMeanwhile(this.#data.path);
+    // durable: no foreign write between the look and the lock
+    if (log || !position || !samePosition(position, seen.position as Position)) {
+      throw changed(this.#data.path, "Another program wrote it while the primary was being opened");
+    }
   }
 
   /** Delivers all that is in the ring; if somebody waits for it, syncs once and confirms. */
@@ -258,6 +270,15 @@ class Worker {
     this.#data.port.postMessage(report);
     this.#slots.ring();
   }
+}
+
+function usedMeanwhile(copy: string): LockstepError {
+  return new LockstepError(codes.LOCKED, {
+    copy,
+    what: "Another process used this copy while the primary was being opened",
+    state: "Nothing was written to it; the last transaction is in the primary only",
+    next: "Reopen: the start looks at both copies again",
+  });
 }
 
 /** Loaded when there is something to prepare: a start in step does not wait for it. */
