@@ -107,6 +107,7 @@ export class Backfiller {
         workerData,
         transferList: [port2],
         trackUnmanagedFds: false, // descriptors of a live database must not be closed
+        resourceLimits: { maxYoungGenerationSizeMb: 1 }, // it makes hardly any garbage
         execArgv: [],
       },
     );
