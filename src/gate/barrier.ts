@@ -7,7 +7,8 @@
  *   3  when all have, everybody who had asked before the round began is answered
  *
  * A round begins when the callers that were answered by the one before have had their turn, so that
- * their next commits go together. Without callers one begins now and then. To wait for
+ * their next commits go together; or once a batch of them is handed over, so that the copies sync it
+ * while the other callers commit. Without callers one begins now and then. To wait for
  * a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
  */
 import fs from "node:fs";
@@ -89,7 +90,9 @@ export class Barrier {
       this.#next = new Round();
       if (!this.#running) setImmediate(() => this.#begin());
     }
-    return this.#next;
+    const next = this.#next;
+    if (this.#gate.hasBatch) this.#begin();
+    return next;
   }
 
   #begin(): void {

@@ -21,8 +21,10 @@ import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
-/** How much is handed over at once although nobody waits for it yet; it is synced meanwhile. */
+/** How much is handed over at once although its transaction has not ended; it is synced meanwhile. */
 const PUBLISH_BYTES = 512 << 10;
+/** With durability `barrier`: how much is noted before it is handed over, be it waited for or not. */
+const BATCH_BYTES = 128 << 10;
 
 export interface Mark {
   readonly taken: number;
@@ -45,6 +47,8 @@ export class Gate {
   /** How often frames were taken; what was taken first is durable first. */
   #taken = 0;
   #durableTaken = 0;
+  /** Up to where in the ring a sync was asked for. */
+  #requested = 0;
   /** The bell at which the mirrors were last asked for failures. */
   #heard = 0;
 
@@ -86,7 +90,7 @@ export class Gate {
       const { frames, pageSize } = primary.index;
       const bytes = (frames - primary.position.frame) * frameSize(pageSize);
       const isFresh = !sameSalts(primary.index, primary.position);
-      if (isFresh || bytes >= PUBLISH_BYTES) this.#take(primary.position.frame);
+      if (isFresh || bytes >= BATCH_BYTES) this.#take(primary.position.frame);
       else this.noted = true;
       this.#pollFailures();
     }
@@ -169,7 +173,13 @@ export class Gate {
   /** Has the mirrors sync what was handed over; returns where the ring ends now. */
   requestSync(): number {
     this.#publish(true);
-    return this.#ring.head;
+    this.#requested = this.#ring.head;
+    return this.#requested;
+  }
+
+  /** Is so much handed over, and its sync not asked for, that it is worth one of its own? */
+  get hasBatch(): boolean {
+    return this.#ring.head - this.#requested >= BATCH_BYTES;
   }
 
   /** Has every replica synced the ring's content up to `head`? */
