@@ -27,8 +27,12 @@ export interface Driver {
 
 export type DriverName = "node:sqlite" | "better-sqlite3";
 
+const loaded = new Map<DriverName, Driver>();
+
 export function loadDriver(name: DriverName): Driver {
-  return name === "node:sqlite" ? nodeDriver() : betterDriver();
+  const driver = loaded.get(name) ?? (name === "node:sqlite" ? nodeDriver() : betterDriver());
+  loaded.set(name, driver);
+  return driver;
 }
 
 /** Does this error of a driver mean that somebody else holds a lock? */
