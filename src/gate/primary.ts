@@ -9,8 +9,8 @@
  *   admin   takes the write lock, at the start and while the log is made longer, and folds the log.
  *           `foldStandingStill` opens one more, for admin holds the lock then.
  *
- * The file itself is never opened here, and the `-shm`'s descriptor is kept until both connections
- * are closed: closing either drops the application's locks.
+ * The descriptors of the file and of its `-shm` are kept until both connections are closed: closing
+ * either drops the application's locks.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -24,6 +24,7 @@ import { Sidecar } from "../lineage/sidecar.ts";
 import {
   checkpoint,
   closeShared,
+  closeUnused,
   growLog,
   isTight,
   openGuard,
@@ -45,6 +46,7 @@ export class Primary {
   readonly #driver: Driver;
   #guard: Connection | null = null;
   #admin: Connection | null = null;
+  #file = -1;
   #log = -1;
   #logSize = 0;
   #shm = -1;
@@ -100,6 +102,7 @@ export class Primary {
 
   #watchLog(): void {
     this.#guard = openGuard(this.#driver, this.path);
+    this.#file = fs.openSync(this.path, "r");
     this.#log = fs.openSync(`${this.path}-wal`, "r+");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");
     this.#index = new SharedIndex(this.#shm);
@@ -177,7 +180,8 @@ export class Primary {
 
   /** The file alone now holds `position`. */
   recordFolded(position: Position): void {
-    const file = stampFingerprint(this.path, this.sidecar.state.folded?.file);
+    const sync = (): void => fs.fsyncSync(this.#file);
+    const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
     this.sidecar.update({ folding: false, folded: { position, file } });
   }
@@ -342,13 +346,14 @@ export class Primary {
   #disconnecting(folded: boolean): (() => unknown)[] {
     // Whichever connection closes last would fold and unlink the log, if it may write.
     const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
-    const [log, shm] = [this.#log, this.#shm];
+    const [file, log, shm] = [this.#file, this.#log, this.#shm];
     this.#guard = this.#admin = this.#index = null;
-    this.#log = this.#shm = -1;
+    this.#file = this.#log = this.#shm = -1;
     this.held = false; // the guard's transaction ends with it
     return [
       () => first?.close(),
       () => last?.close(),
+      () => file >= 0 && closeUnused(this.path, file),
       () => log >= 0 && fs.closeSync(log),
       () => shm >= 0 && closeShared(shm),
     ];

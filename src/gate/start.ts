@@ -9,7 +9,7 @@ import type { Driver } from "../driver.ts";
 import { invariant } from "../invariant.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
-import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { stampUnused } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
@@ -200,7 +200,7 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
   mirror.post({ type: "export", to: fresh });
   mirror.wait("ready");
   moveStrayLogs(primary.path);
-  const folded = { position: { ...position, timeline }, file: stampFingerprint(fresh) };
+  const folded = { position: { ...position, timeline }, file: stampUnused(fresh) };
   primary.sidecar.update(
     { databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
     {

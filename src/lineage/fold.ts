@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import { type Connection, type Driver, isBusy } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { checkpoint, rewriteLog } from "../targets/file.ts";
+import { checkpoint, closeUnused, rewriteLog } from "../targets/file.ts";
 import { frameOffset } from "../wal/format.ts";
 import { stampFingerprint } from "./fingerprint.ts";
 import type { Position } from "./position.ts";
@@ -27,6 +27,7 @@ export function foldAndRecord(
 ): void {
   const { copy } = sidecar;
   const connection = driver.open(copy, { timeout: WAIT_MS });
+  const fd = fs.openSync(copy, "r");
   try {
     connection.exec("PRAGMA synchronous=FULL");
     connection.exec("PRAGMA wal_autocheckpoint=0");
@@ -38,13 +39,14 @@ export function foldAndRecord(
     // durable: nothing is recorded that was not folded. A log that was put there beneath another
     // program's open index is invisible to SQLite; -1 stands for no log at all.
     if (Math.max(0, full.log) !== at.frames) throw busy(copy);
-    const file = stampFingerprint(copy, sidecar.state.folded?.file);
+    const file = stampFingerprint(copy, () => fs.fsyncSync(fd), sidecar.state.folded?.file);
     // durable, in this order: the record while the log stands
     sidecar.update({ ...change, folding: false, folded: { position: at.position, file } }, note);
     const truncated = checkpoint(connection, "TRUNCATE");
     if (truncated.busy) throw busy(copy);
   } finally {
     connection.close();
+    closeUnused(copy, fd);
   }
 }
 

@@ -156,7 +156,7 @@ export class Delivery {
     if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
     this.#restartable = true;
     const { copy, state } = this.#sidecar;
-    const file = stampFingerprint(copy, state.folded?.file);
+    const file = stampFingerprint(copy, () => this.#target.syncFile(), state.folded?.file);
     // durable: what the file holds, replica
     this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
     return true;

@@ -10,7 +10,7 @@ import type { Driver } from "../driver.ts";
 import type { Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
-import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { stampUnused } from "../lineage/fingerprint.ts";
 import { assertNobodyHasOpen, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
@@ -32,7 +32,7 @@ export async function makeCopy(
   fs.rmSync(fresh, { force: true });
   moveStrayLogs(copy); // durable: no foreign log beside the copy
   await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
-  const file = stampFingerprint(fresh);
+  const file = stampUnused(fresh);
   // durable, in this order: a copy: recorded, then named
   sidecar.update(
     { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },

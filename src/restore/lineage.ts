@@ -7,7 +7,7 @@ import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { describeCopy, logFrames } from "../lineage/describe.ts";
-import { stampFingerprint } from "../lineage/fingerprint.ts";
+import { stampUnused } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
 import {
@@ -80,7 +80,7 @@ export function recordDest(
   replica: string,
   { databaseId, position, history }: Plan,
 ): Sidecar {
-  const file = stampFingerprint(staged);
+  const file = stampUnused(staged);
   const sidecar = Sidecar.open(driver, dest, "primary");
   sidecar.update(
     {

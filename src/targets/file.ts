@@ -7,8 +7,8 @@
  * transaction, as the primary's guard is (gate/primary.ts): while frames are not in the file nobody
  * can cut the log off. Folding is done by SQLite, on a connection opened for that.
  *
- * Descriptors of the `-shm` stay open until the connection is closed, for closing one drops the
- * locks this process holds on it. The file itself is never opened here.
+ * Descriptors of the file and of the `-shm` stay open until the connection is closed, for closing one
+ * drops the locks this process holds on it.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -34,6 +34,7 @@ export class FileTarget implements Target {
   readonly #driver: Driver;
   readonly #path: string;
   readonly #guard: Connection;
+  readonly #file: number;
   readonly #log: number;
   readonly #shm: number;
   readonly #index: SharedIndex;
@@ -55,6 +56,7 @@ export class FileTarget implements Target {
     this.#path = file;
     this.#guard = openGuard(driver, file);
     this.#guard.exec("PRAGMA busy_timeout=0"); // it reads once more in `show`, and waits for no one
+    this.#file = fs.openSync(file, "r");
     this.#log = fs.openSync(`${file}-wal`, "r+");
     this.#shm = fs.openSync(`${file}-shm`, "r+");
     this.#index = new SharedIndex(this.#shm);
@@ -202,6 +204,10 @@ export class FileTarget implements Target {
     }
   }
 
+  syncFile(): void {
+    fs.fsyncSync(this.#file);
+  }
+
   close(rest: boolean): void {
     // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
     // still says that all is folded: from a new index SQLite would write the whole log once more.
@@ -212,6 +218,7 @@ export class FileTarget implements Target {
       this.#guard.close();
       last?.close();
       fs.closeSync(this.#log);
+      closeUnused(this.#path, this.#file);
       closeShared(this.#shm);
     }
   }
@@ -227,6 +234,12 @@ export function openGuard(driver: Driver, file: string): Connection {
     guard.close();
     throw error;
   }
+}
+
+/** Closes a descriptor of a database file, unless a connection of this process may have it open. */
+export function closeUnused(file: string, fd: number): void {
+  // While SQLite's index has a name somebody has the file open, as in `closeShared`.
+  if (!fs.existsSync(`${file}-shm`)) fs.closeSync(fd);
 }
 
 /** Closes a descriptor of a `-shm`, unless another connection of this process may be using it. */

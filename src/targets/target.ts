@@ -65,6 +65,9 @@ export interface Target {
    */
   fold(expected: LogEnd): boolean;
 
+  /** The file is on stable storage, with its times. */
+  syncFile(): void;
+
   /**
    * Lets go of everything. With `rest` a folded log is removed; else nothing is changed.
    */

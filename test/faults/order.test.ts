@@ -144,11 +144,13 @@ for (const driver of DRIVERS) {
           const synced = life.where("sync", `${copy}/app.db`).last();
           record.inOrder(last, logged, folded.first());
           record.inOrder(folded.last(), synced);
-          // What the file holds is recorded after it was synced, and before the log begins anew.
-          const stamped = life.after(synced).where("utimens", `${copy}/app.db`).first();
+          // What the file holds is recorded after it was synced, mark and all, and before the log
+          // begins anew.
+          const stamped = life.after(folded.last()).where("utimens", `${copy}/app.db`).first();
+          const marked = life.after(stamped).where("sync", `${copy}/app.db`).first();
           const noted = life.after(stamped).where("write", `${copy}/app.db-lockstep`);
           const kept = life.after(noted.first()).where("sync", `${copy}/app.db-lockstep`).last();
-          record.inOrder(synced, stamped, noted.first(), kept);
+          record.inOrder(folded.last(), stamped, marked, noted.first(), kept);
         }
       }
     });

@@ -5,7 +5,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
 import { type Copy, commitAt, describeCopy, realPath } from "../../src/lineage/describe.ts";
-import { stampFingerprint } from "../../src/lineage/fingerprint.ts";
+import { stampUnused } from "../../src/lineage/fingerprint.ts";
 import type { Position } from "../../src/lineage/position.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { frameOffset } from "../../src/wal/format.ts";
@@ -55,7 +55,7 @@ class Subject {
   /** Folds the log and records that the file holds this position. */
   fold(position: Position, mode = "RESTART"): this {
     this.checkpoint(mode);
-    return this.with({ folded: { position, file: stampFingerprint(this.file) } });
+    return this.with({ folded: { position, file: stampUnused(this.file) } });
   }
 
   with(change: Partial<SidecarState>): this {
@@ -205,7 +205,7 @@ test("(5) not if a generation lies in between", (t) => {
   subject.commit().checkpoint("RESTART").commit();
   const { folded } = subject.state;
   // Even if the file looked unchanged: the salts have gone two steps on.
-  subject.with({ folded: folded && { ...folded, file: stampFingerprint(subject.file) } });
+  subject.with({ folded: folded && { ...folded, file: stampUnused(subject.file) } });
   subject.assertUnproven(/another program/);
 });
 

@@ -8,7 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
-import { stampFingerprint } from "../../src/lineage/fingerprint.ts";
+import { stampUnused } from "../../src/lineage/fingerprint.ts";
 import { originPosition } from "../../src/lineage/position.ts";
 import { Sidecar } from "../../src/lineage/sidecar.ts";
 import { Delivery } from "../../src/mirror/delivery.ts";
@@ -44,7 +44,7 @@ test("the header of a new generation is synced before its frames are written", (
 
   const sidecar = Sidecar.open(driver, replica, "replica");
   const position = originPosition(1);
-  sidecar.update({ folded: { position, file: stampFingerprint(replica) } });
+  sidecar.update({ folded: { position, file: stampUnused(replica) } });
   const target = new Told(driver, replica);
   const at = { header: null, position };
   const delivery = new Delivery(target, sidecar, at, () => true);

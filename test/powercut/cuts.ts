@@ -1,0 +1,61 @@
+/** Power cuts at random moments of a tape: what lies on the disks then, and what must be found there. */
+import { callAt } from "../crash/plan.ts";
+import { Random } from "../crash/random.ts";
+import { Disks, type Mood, type Wreck } from "./disks.ts";
+import { MARKS } from "./subject.ts";
+import type { Operation } from "./tape.ts";
+
+export interface Cut {
+  /** After how many operations of the tape. */
+  readonly after: number;
+  readonly mood: Mood;
+  readonly wreck: Wreck;
+  /** Acknowledged: every copy must hold it. */
+  readonly lo: number;
+  /** Begun: no copy may hold more. */
+  readonly hi: number;
+}
+
+const moods: readonly Mood[] = ["nothing", "everything", "anything", "anything", "anything"];
+
+/** @param ignoring syncs of these files are taken for none: a canary's lie */
+export function* cuts(
+  tape: readonly Operation[],
+  seed: number,
+  count: number,
+  ignoring: RegExp | null = null,
+): Generator<Cut> {
+  const random = new Random(seed, 5);
+  const moments = Array.from({ length: count }, () => random.below(tape.length + 1)).sort(
+    (a, b) => a - b,
+  );
+  const disks = new Disks();
+  const said = new Marks();
+  let after = 0;
+  for (const moment of moments) {
+    for (; after < moment; after++) {
+      const operation = tape[after] as Operation;
+      if (operation.path === MARKS) said.hear(operation);
+      else if (!(operation.kind.startsWith("sync") && ignoring?.test(operation.path))) {
+        disks.apply(operation);
+      }
+    }
+    const mood = random.pick(moods);
+    const { lo, written } = said;
+    yield { after, mood, wreck: disks.cut(random, mood), lo, hi: callAt(seed, written + 1).last };
+  }
+}
+
+/** What the recorded process has reported, see crash/child.ts. */
+class Marks {
+  lo = 0;
+  written = 0;
+
+  hear({ kind, data }: Operation): void {
+    if (kind !== "write") return;
+    const [word, n] = Buffer.from(data).toString().trim().split(" ");
+    if (n === undefined) return;
+    this.written = Number(n);
+    if (word !== "written") this.lo = Number(n);
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Power fails on all disks at once; then also one of them is gone for ever. First the laboratory proves
+ * itself: plain SQLite that does not sync its commits must be seen to lose some, and one that does must
+ * not; a sync of Lockstep's that is taken for none must be missed.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { seed as first, runs } from "../support/seed.ts";
+import { examine, lifeOf, tapeOf } from "./laboratory.ts";
+import { cannotRecord } from "./tape.ts";
+
+const skip = cannotRecord();
+const STATES = 100;
+const sqlite = { kind: "plain", driver: "node:sqlite", calls: 25 } as const;
+
+test("canary: SQLite at synchronous=NORMAL is seen to lose acknowledged commits", {
+  skip,
+}, async () => {
+  const { problems } = await examine({ ...sqlite, seed: 1, synchronous: "NORMAL" }, 1, STATES);
+  assert.ok(problems.some(({ what }) => /were acknowledged, \d+ are found/.test(what)));
+  assert.ok(!problems.some(({ what }) => /not sound|differ/.test(what)), "and nothing else");
+});
+
+test("SQLite at synchronous=FULL loses none", { skip }, async () => {
+  const { problems } = await examine({ ...sqlite, seed: 2, synchronous: "FULL" }, 2, STATES);
+  assert.deepEqual(problems, []);
+});
+
+for (const [what, ignoring] of [
+  ["the replica's log", /^replica\/app\.db-wal$/],
+  ["the primary's log", /^main\/app\.db-wal$/],
+  ["the replica's directory", /^replica$/],
+] as const) {
+  test(`canary: that ${what} is not synced is noticed`, { skip }, async () => {
+    const { problems } = await examine(lifeOf(3), 3, STATES, { ignoring });
+    assert.ok(problems.length > 0);
+  });
+}
+
+for (let seed = first; seed < first + runs(16); seed++) {
+  test(`seed ${seed}: power cuts lose nothing that was acknowledged`, { skip }, async () => {
+    const { problems } = await examine(lifeOf(seed), seed, STATES);
+    // Replay: npm run powercut -- --seed N --tape FILE
+    assert.deepEqual(problems, [], `see ${tapeOf(seed)}`);
+  });
+}

@@ -1,0 +1,102 @@
+/**
+ * The tape: everything that a process did to its disks, in order. recorder.c writes it and tells its
+ * format; here it is built, and read.
+ */
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { join } from "node:path";
+
+const SOURCE = join(import.meta.dirname, "recorder.c");
+const CACHE = join(import.meta.dirname, "../../node_modules/.cache/lockstep");
+
+const KINDS = [
+  "",
+  "create",
+  "write",
+  "truncate",
+  "rename",
+  "unlink",
+  "sync-begin",
+  "sync-end",
+  "utimens",
+] as const;
+
+/** Something that was done, and succeeded. */
+export interface Operation {
+  readonly kind: Exclude<(typeof KINDS)[number], "">;
+  readonly thread: number;
+  /** The file's; 0 for what is done to a name. */
+  readonly inode: number;
+  /** Below the root; its first part is the disk. */
+  readonly path: string;
+  /** Of a rename: what it was called before. */
+  readonly before: string;
+  /** Where a write goes; the size of a truncation; of a sync: 1 if the times are synced, too. */
+  readonly at: number;
+  /** Of the file, afterwards, in nanoseconds. */
+  readonly mtimeNs: bigint;
+  /** What was written. */
+  readonly data: Uint8Array;
+}
+
+/** The environment of a process that is to be recorded. @param root a directory, its real path */
+export function recording(root: string, scratch: string): { env: NodeJS.ProcessEnv; tape: string } {
+  const library = build();
+  if ("reason" in library) throw new Error(library.reason);
+  const tape = join(scratch, "tape");
+  const lock = join(scratch, "lock");
+  fs.writeFileSync(lock, Buffer.alloc(8));
+  const env = { LD_PRELOAD: library.path, TAPE_ROOT: `${root}/`, TAPE: tape, TAPE_LOCK: lock };
+  return { env, tape };
+}
+
+/** For `test(name, { skip }, …)`: why nothing can be recorded here, or false. */
+export function cannotRecord(): string | false {
+  const library = build();
+  return "reason" in library ? library.reason : false;
+}
+
+function build(): { readonly path: string } | { readonly reason: string } {
+  if (process.platform !== "linux") return { reason: "disks are recorded on Linux only" };
+  const name = createHash("sha256").update(fs.readFileSync(SOURCE)).digest("hex").slice(0, 16);
+  const path = join(CACHE, `recorder-${name}.so`);
+  if (fs.existsSync(path)) return { path };
+  fs.mkdirSync(CACHE, { recursive: true });
+  const fresh = `${path}.${process.pid}`;
+  const args = ["-O1", "-shared", "-fPIC", "-o", fresh, SOURCE, "-ldl"];
+  const { status, error, stderr } = spawnSync(process.env["CC"] ?? "cc", args, {
+    encoding: "utf8",
+  });
+  if (error) return { reason: "there is no C compiler to build test/powercut/recorder.c" };
+  if (status !== 0) return { reason: `test/powercut/recorder.c does not compile here: ${stderr}` };
+  fs.renameSync(fresh, path);
+  return { path };
+}
+
+const HEAD = 56;
+
+export function readTape(path: string): Operation[] {
+  const bytes = fs.readFileSync(path);
+  const operations: Operation[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const [name, other, data] = [40, 44, 48].map((field) => bytes.readUInt32LE(at + field)) as [
+      number,
+      number,
+      number,
+    ];
+    const names = at + HEAD;
+    operations.push({
+      kind: KINDS[bytes.readUInt32LE(at)] as Operation["kind"],
+      thread: bytes.readUInt32LE(at + 4),
+      inode: Number(bytes.readBigUInt64LE(at + 8)),
+      at: Number(bytes.readBigInt64LE(at + 16)),
+      mtimeNs: bytes.readBigInt64LE(at + 32),
+      path: bytes.toString("utf8", names, names + name),
+      before: bytes.toString("utf8", names + name, names + name + other),
+      data: bytes.subarray(names + name + other, names + name + other + data),
+    });
+    at = names + name + other + data;
+  }
+  return operations;
+}
