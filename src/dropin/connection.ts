@@ -47,7 +47,11 @@ export function connect<Database extends object>(
   try {
     db = open();
   } catch (error) {
-    hub.disconnect(null, () => {});
+    try {
+      hub.disconnect(null, () => {});
+    } catch {
+      // The driver's own error is what the caller asked for; the next start finds the copies as they are.
+    }
     throw error;
   }
   const client = clientOf(db, native);

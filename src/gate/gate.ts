@@ -26,6 +26,9 @@ const PUBLISH_BYTES = 512 << 10;
 /** With durability `barrier`: how much is noted before it is handed over, be it waited for or not. */
 const BATCH_BYTES = 128 << 10;
 
+/** How long to wait at once: a thread that never runs rings no bell. In milliseconds. */
+const SLICE_MS = 1000;
+
 export interface Mark {
   readonly taken: number;
   readonly position: Position;
@@ -163,7 +166,6 @@ export class Gate {
     this.#primary.syncLog(); // durable: the primary has the commit
 
     // 5. Wait until every replica has synced. That is the new position of all copies.
-    for (const mirror of this.#mirrors) mirror.attached(); // with the first commit, if the start did not wait
     // durable: the replicas have the commit
     if (!this.#await(() => this.isConfirmed(head), patience)) return false;
     this.becameDurable(mark);
@@ -277,7 +279,7 @@ export class Gate {
       const now = performance.now();
       if (now >= deadline) throw this.timedOut();
       if (now >= end) return false;
-      this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
+      this.#slots.waitForBell(seen, Math.min(deadline - now, end - now, SLICE_MS));
     }
   }
 

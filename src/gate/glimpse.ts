@@ -5,31 +5,39 @@
  * just what was seen here before it confirms anything.
  *
  * Whatever is not seen at a glance, an error included, is left to the thread, which says what it is.
+ * So is a replica on a network file system: there a read may hang for ever, and only a thread of its
+ * own has a deadline.
  */
 import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { decide } from "../lineage/decide.ts";
-import { type Copy, describeCopy } from "../lineage/describe.ts";
+import { type Copy, describeCopy, walPath } from "../lineage/describe.ts";
 import { glimpseSidecar, sidecarPath } from "../lineage/sidecar.ts";
 
 const { R_OK, W_OK, X_OK } = fs.constants;
 
-/** The replica as its file and record show it; null if it is not there, in use, or not writable. */
+/** The `f_type` of Linux' local file systems: ext2 to 4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs. */
+const LOCAL = [0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1, 0x01021994, 0x794c7630];
+
+/** The replica as file and record show it; null if it is not there, in use, not local, not writable. */
 export function glimpse(driver: Driver, replica: string): Copy | null {
   try {
-    fs.accessSync(path.dirname(replica), R_OK | W_OK | X_OK);
+    const directory = path.dirname(replica);
+    if (!LOCAL.includes(fs.statfsSync(directory).type)) return null;
+    if (fs.existsSync(walPath(replica))) return null;
+    fs.accessSync(directory, R_OK | W_OK | X_OK);
     for (const file of [replica, sidecarPath(replica)]) fs.accessSync(file, R_OK | W_OK);
+    const state = glimpseSidecar(driver, replica);
+    return state && describeCopy(replica, { state, history: [] });
   } catch {
-    return null;
+    return null; // the thread says what it is
   }
-  const state = glimpseSidecar(driver, replica);
-  return state && describeCopy(replica, { state, history: [] });
 }
 
 /** Are the two at rest in one position, so that nothing is to be done and nothing to be recorded? */
 export function atRest(primary: Copy, replica: Copy | null): boolean {
-  if (!replica || primary.log || replica.log) return false;
+  if (!replica || primary.log || replica.log || primary.state?.role !== "primary") return false;
   const { relation, action } = decide(primary, replica);
   if (relation !== "in-step" || action.do !== "nothing") return false;
   const { state } = replica;

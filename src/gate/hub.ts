@@ -88,7 +88,8 @@ export class Hub {
     try {
       const context = { driver, memory, slots, timeout, onProgress };
       const replicas = options.replicas.map(realPath);
-      const glimpsed = replicas.map((path) => glimpse(loadDriver(driver), path));
+      const mayRest = !this.#primary.describe().log;
+      const glimpsed = replicas.map((path) => (mayRest ? glimpse(loadDriver(driver), path) : null));
       replicas.forEach((path, i) => {
         this.#mirrors.push(new Mirror(context, path, i, glimpsed[i] ?? null));
       });
@@ -310,7 +311,7 @@ export class Hub {
       replicas: this.#mirrors.map(
         (mirror): ReplicaStatus => ({
           path: mirror.path,
-          state: mirror.poll() ? "failed" : closed ? "closed" : "mirroring",
+          state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
           position: mirror.failure ? null : formatPosition(durable),
           lag: log ? framesBetween(durable, log) : 0,
           lastError: mirror.failure,

@@ -1,6 +1,6 @@
 /**
  * The committing thread's hold on one mirror worker: start it, command it, take its reports.
- * `wait`, `look`, `refresh`, `attached` and `close` block, never longer than `timeout` without a sign of
+ * `wait`, `look`, `refresh`, `attachedAt` and `close` block, never longer than `timeout` without a sign of
  * life; the others do not.
  */
 import { extname } from "node:path";
@@ -37,7 +37,10 @@ export class Mirror {
   copy: Copy | null;
   /** Has the worker reported the replica? */
   #isLooked = false;
-  #isAttached = false;
+  /** What the worker must find when it attaches; null: what it has reported itself. */
+  #seen: Copy | null = null;
+  /** Reports that came while nobody waited. */
+  readonly #inbox: Report[] = [];
   #hung = false;
   readonly #born = performance.now();
 
@@ -55,7 +58,6 @@ export class Mirror {
     this.#onProgress = onProgress;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    port1.unref();
     const workerData: WorkerData = { replica: index, path, driver, memory, port: port2 };
     this.#worker = new Worker(
       new URL(`../mirror/worker${extname(import.meta.url)}`, import.meta.url),
@@ -71,6 +73,8 @@ export class Mirror {
     this.#worker.unref();
     this.#worker.on("error", (error) => this.#died(error as Error));
     this.#worker.on("exit", () => this.#died(null));
+    port1.on("message", (report: Report) => this.#unasked(report));
+    port1.unref();
   }
 
   /** Called when the worker fails while nobody waits for it. */
@@ -89,30 +93,25 @@ export class Mirror {
     let deadline = performance.now() + this.#timeout;
     for (;;) {
       const seen = this.#slots.bell();
-      const message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
-      if (message) {
+      const report = this.#next();
+      if (report?.type === type) return report as Extract<Report, { type: T }>;
+      if (this.failure && type !== "closed") throw this.failure;
+      if (report) {
         deadline = performance.now() + this.#timeout;
-        const report = this.#take(message.message);
-        if (report.type === type) return report as Extract<Report, { type: T }>;
-        if (this.failure && type !== "closed") throw this.failure;
         continue;
       }
       const now = performance.now();
       if (now > deadline) throw this.timedOut();
-      if (now > this.#born + BOOT_MS && this.#slots.state(this.index) === states.NONE) {
-        throw this.#died(null); // its own event cannot be seen while we block
-      }
+      if (this.#isStillborn()) throw this.#died(null);
       this.#slots.waitForBell(seen, Math.min(deadline - now, SLICE_MS));
     }
   }
 
   /** Has it reported `type`? Does not wait. @throws LockstepError its failure */
   arrived(type: Report["type"]): boolean {
-    const message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
-    if (!message) return false;
-    const report = this.#take(message.message);
+    const report = this.#next();
     if (this.failure) throw this.failure;
-    return report.type === type;
+    return report?.type === type;
   }
 
   /** Waits until the worker has locked the replica and reported what it is. */
@@ -120,20 +119,15 @@ export class Mirror {
     if (!this.#isLooked) this.wait("described");
   }
 
-  /**
-   * Has the worker mirror from the ring. Does not wait for a replica that was only glimpsed: the
-   * worker then checks that it is still as it was seen.
-   * @returns what the replica holds
-   */
-  attach(timeline: number): Position {
-    const seen = this.#isLooked ? null : this.copy;
-    this.post({ type: "attach", timeline, seen });
-    return seen?.position ?? this.wait("attached").position;
+  /** Has the worker mirror from the ring; of a replica that was only glimpsed, if it is still so. */
+  attach(timeline: number): void {
+    this.#seen = this.#isLooked ? null : this.copy;
+    this.post({ type: "attach", timeline, seen: this.#seen });
   }
 
-  /** Waits until it mirrors. */
-  attached(): void {
-    if (!this.#isAttached) this.wait("attached");
+  /** What the replica holds, as it was glimpsed; else waits until the worker has attached it. */
+  attachedAt(): Position {
+    return this.#seen?.position ?? this.wait("attached").position;
   }
 
   /** Looks at the replica again. */
@@ -145,14 +139,9 @@ export class Mirror {
   /** Its failure, if it has posted one. */
   poll(): LockstepError | null {
     if (this.#slots.state(this.index) === states.FAILED) {
-      for (
-        let message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
-        message;
-        message = receiveMessageOnPort(this.#port) as { message: Report } | undefined
-      ) {
-        this.#take(message.message);
-      }
+      while (!this.failure && this.#next()) {}
     }
+    if (this.#isStillborn()) this.#died(null);
     return this.failure;
   }
 
@@ -185,12 +174,32 @@ export class Mirror {
     if (!this.#hung) this.wait("closed");
   }
 
+  /** The next report that has come, if any. */
+  #next(): Report | null {
+    const waiting = this.#inbox.shift();
+    if (waiting) return waiting;
+    const message = receiveMessageOnPort(this.#port) as { message: Report } | undefined;
+    return message ? this.#take(message.message) : null;
+  }
+
+  /** A report that the event loop brought, while nobody waited for one. */
+  #unasked(report: Report): void {
+    const known = this.failure;
+    this.#inbox.push(this.#take(report));
+    if (this.failure && !known) this.onFailure(this.failure);
+  }
+
+  /** Its thread should run by now; its end cannot be seen while we block. */
+  #isStillborn(): boolean {
+    const isNone = this.#slots.state(this.index) === states.NONE;
+    return isNone && performance.now() > this.#born + BOOT_MS;
+  }
+
   #take(report: Report): Report {
     if (report.type === "described") {
       this.copy = report.copy;
       this.#isLooked = true;
     }
-    if (report.type === "attached") this.#isAttached = true;
     if (report.type === "progress") this.#onProgress?.(report.progress);
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
     return report;

@@ -310,10 +310,14 @@ export class Primary {
     }
   }
 
-  /** Does SQLite see the log that was described, and no more? */
+  /** Does SQLite see what was described, and no more? */
   sees({ log, position }: Copy): boolean {
     const index = this.readIndex();
-    if (!log || !position) return index.frames === 0;
+    if (!position) return false;
+    if (!log) {
+      const now = this.describe().position; // a log may have come and gone
+      return index.frames === 0 && now !== null && samePosition(now, position);
+    }
     return sameSalts(index, log.header) && index.frames === position.frame;
   }
 

@@ -44,6 +44,7 @@ export function bringTogether(
   let copy = primary.describe();
   if (!mirrors.every((mirror) => atRest(copy, mirror.copy))) {
     for (const mirror of mirrors) mirror.look();
+    copy = primary.describe(); // that took its time
   }
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
   if (copy.file === "missing" && present[0]) {
@@ -249,6 +250,10 @@ function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
   const copy = primary.describe();
   if (!isKnown(copy) || !primary.sees(copy)) throw busy(primary.path);
   refuse(copy, mirrors);
+  assertMounted(primary, copy, mirrors);
+  const isPreparable = (mirror: Mirror): boolean =>
+    ["nothing", "send", "copy", "delta"].includes(decideFor(copy, mirror).action.do);
+  if (!mirrors.every(isPreparable)) throw busy(primary.path); // the next start finds out more
   return copy;
 }
 
@@ -314,7 +319,8 @@ function prepareOne(mirror: Mirror, action: Action, membership: Membership): voi
 /** Every mirror mirrors from now on; what a replica still lacks is sent and made durable. */
 function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void {
   const { timeline } = primary.sidecar.state;
-  const positions = mirrors.map((mirror) => mirror.attach(timeline));
+  for (const mirror of mirrors) mirror.attach(timeline);
+  const positions = mirrors.map((mirror) => mirror.attachedAt());
   const index = primary.readIndex();
   const { position } = primary;
   if (index.frames > 0) {

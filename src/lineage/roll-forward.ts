@@ -8,16 +8,19 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { syncDirectory } from "../targets/file.ts";
-import { type Copy, logFrames, walPath } from "./describe.ts";
-import { assertNobodyHasOpen, foldAndRecord } from "./fold.ts";
+import { type Copy, describeCopy, logFrames, walPath } from "./describe.ts";
+import { assertNobodyHasOpen, busy, foldAndRecord } from "./fold.ts";
 import { copyLog } from "./log-copy.ts";
-import type { Position } from "./position.ts";
+import { type Position, samePosition } from "./position.ts";
 import type { Sidecar } from "./sidecar.ts";
 
 /** Makes the primary hold what the replica holds, durably. */
 export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, replica: Copy): void {
   const from = primary.position as Position;
   const to = replica.position as Position;
+  const now = describeCopy(primary.path, sidecar).position;
+  // durable: nothing is rolled over what another program wrote meanwhile
+  if (!now || !samePosition(now, from)) throw busy(primary.path);
   // durable: what the primary has goes into its file
   foldAndRecord(driver, sidecar, { position: from, frames: logFrames(primary) });
   const fresh = `${primary.path}-lockstep-new`;

@@ -23,7 +23,7 @@ import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
-import { changed, FileTarget, rewriteLog } from "../targets/file.ts";
+import { changed, FileTarget, gone, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Delivery } from "./delivery.ts";
@@ -159,6 +159,7 @@ class Worker {
   }
 
   #attach(timeline: number, seen: Copy | null): void {
+    if (!this.#wanted()) return; // nobody waits any more: nothing is written
     const { state } = this.#held();
     if (seen) this.#assertStill(seen);
     if (state.timeline !== timeline || state.role !== "replica") {
@@ -186,7 +187,8 @@ class Worker {
 
   /** @throws LockstepError if the replica is not what the start saw before it was locked */
   #assertStill(seen: Copy): void {
-    const { state, log, position } = this.#describe();
+    const { file, state, log, position } = this.#describe();
+    if (file === "missing") throw gone(this.#data.path, "Its file was removed");
     if (!isDeepStrictEqual(state, seen.state)) throw usedMeanwhile(this.#data.path);
     // durable: no foreign write between the look and the lock
     if (log || !position || !samePosition(position, seen.position as Position)) {

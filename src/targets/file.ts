@@ -351,7 +351,8 @@ export function changed(copy: string, what: string): LockstepError {
   });
 }
 
-function gone(copy: string, what: string): LockstepError {
+/** The replica is not where it was. */
+export function gone(copy: string, what: string): LockstepError {
   return new LockstepError(codes.REPLICA_GONE, {
     copy,
     what,

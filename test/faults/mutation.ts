@@ -24,6 +24,7 @@ const SUITES = [
   "test/faults/{late,readers,replica-disk,primary-disk,start}.test.ts",
   "test/faults/{other-program,checkpoint,worker,hang}.test.ts",
   "test/{start,lineage}/*.test.ts",
+  "test/powercut/*.test.ts",
 ];
 
 interface Mark {

@@ -42,7 +42,7 @@ export function lifeOf(seed: number): Subject {
       generation: 1,
       driver: random.pick(driverNames),
       durability: random.pick(["commit", "barrier"]),
-      checkpointBytes: random.pick([1, 20_000, 60_000, 200_000]),
+      checkpointBytes: random.pick([1, 20_000, 60_000, 300_000]),
       callsUntilClose,
     },
   };

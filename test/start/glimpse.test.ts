@@ -58,8 +58,9 @@ for (const driver of DRIVERS) {
       ...seen,
       state: { ...(seen.state as NonNullable<Copy["state"]>), timeline: 2 },
     };
-    assert.deepEqual(mirror.attach(1), seen.position);
-    assert.throws(() => mirror.attached(), { code: "ERR_LOCKSTEP_LOCKED" });
+    mirror.attach(1);
+    assert.deepEqual(mirror.attachedAt(), seen.position, "nobody waits");
+    assert.throws(() => mirror.wait("attached"), { code: "ERR_LOCKSTEP_LOCKED" });
     mirror.close(false, "");
   });
 
@@ -70,7 +71,7 @@ for (const driver of DRIVERS) {
       db.close();
     });
     mirror.attach(1);
-    assert.throws(() => mirror.attached(), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
+    assert.throws(() => mirror.wait("attached"), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
     mirror.close(false, "");
   });
 }

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import { pause } from "../../src/gate/slots.ts";
+import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { Scene } from "../support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -33,6 +35,26 @@ for (const driver of DRIVERS) {
       image.life().assertNothingCopied();
     }
     assert.ok(db.happened.includes("checkpoint"));
+    db.close();
+  });
+
+  test(`${driver}: after a crash while the logs are folded ahead nothing is copied`, (t) => {
+    const scene = Scene.make(t, { driver });
+    const db = scene.open({ checkpointBytes: 300_000 });
+    db.put();
+    const files = (): string[] => scene.copies.map((copy) => readFingerprint(copy)?.mtimeNs ?? "");
+    const before = files();
+    const isWritten = (): boolean => files().every((now, i) => now !== before[i]);
+    db.put(1, 600_000); // more than is folded between two commits
+    const end = performance.now() + 20_000;
+    while (!isWritten()) {
+      assert.ok(performance.now() < end, "it is folded ahead before long");
+      db.put(); // with a commit a checkpoint moves on, and between them only its thread does
+      for (let i = 0; i < 20 && !isWritten(); i++) pause(1);
+    }
+    assert.deepEqual(db.happened, [], "the checkpoint has not ended");
+    const image = scene.crashImage();
+    image.life((again) => again.put()).assertNothingCopied();
     db.close();
   });
 }
