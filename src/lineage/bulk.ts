@@ -95,7 +95,7 @@ interface SystemError {
 
 const PROGRESS_EVERY_MS = 100;
 
-function main(task: BulkTask): void {
+async function main(task: BulkTask): Promise<void> {
   const say = (message: BulkMessage): void =>
     void process.stdout.write(`${JSON.stringify(message)}\n`);
   let said = 0;
@@ -106,7 +106,7 @@ function main(task: BulkTask): void {
     say({ progress: { bytesDone, bytesTotal } });
   };
   try {
-    say({ result: perform(task, progress) });
+    say({ result: await perform(task, progress) });
   } catch (error) {
     const { message, code, errno, file } = error as SystemError;
     if (error instanceof LockstepError) say({ refusal: toErrorData(error) });
@@ -115,7 +115,7 @@ function main(task: BulkTask): void {
   }
 }
 
-function perform(task: BulkTask, progress: ByteProgress): BulkResult {
+async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult> {
   switch (task.task) {
     case "copy":
       return copyFile(task.from, task.to, progress);
@@ -134,5 +134,5 @@ function perform(task: BulkTask, progress: ByteProgress): BulkResult {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  main(JSON.parse(process.argv[2] as string) as BulkTask);
+  await main(JSON.parse(process.argv[2] as string) as BulkTask);
 }

@@ -3,16 +3,23 @@
  * Runs where nobody has a database open (bulk.ts).
  */
 import fs from "node:fs";
+import { promisify } from "node:util";
 import type { ByteProgress } from "../wal/image.ts";
 import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 
 const CHUNK_BYTES = 4 << 20;
-/** How much may be written before it is synced, so that no sync takes longer than a deadline. */
-const SYNC_EVERY_BYTES = 256 << 20;
+/** How much is written while what was written before is synced: the disk need not wait for us. */
+const SYNC_EVERY_BYTES = 64 << 20;
+
+const sync = promisify(fs.fdatasync);
 
 /** Copies all of `from` to the new file `to`, with its mode bits, and syncs it. */
-export function copyFile(from: string, to: string, progress: ByteProgress): BulkResult {
+export async function copyFile(
+  from: string,
+  to: string,
+  progress: ByteProgress,
+): Promise<BulkResult> {
   const source = fs.openSync(from, "r");
   try {
     const { size, mode } = fs.fstatSync(source);
@@ -20,15 +27,22 @@ export function copyFile(from: string, to: string, progress: ByteProgress): Bulk
     try {
       fs.fchmodSync(dest, mode);
       const chunk = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1)));
-      for (let at = 0; at < size; ) {
+      let syncing: Promise<void> = Promise.resolve();
+      for (let at = 0, next = SYNC_EVERY_BYTES; at < size; ) {
         const length = Math.min(chunk.length, size - at);
         const n = naming(from, () => readFully(source, chunk, 0, length, at));
         if (n === 0) throw new Error(`${from} became shorter while it was copied`);
         writeFully(dest, chunk, 0, n, at);
         at += n;
-        if (at % SYNC_EVERY_BYTES === 0) fs.fdatasyncSync(dest);
+        if (at >= next) {
+          await syncing;
+          syncing = sync(dest);
+          syncing.catch(() => {}); // it is thrown where it is awaited
+          next = at + SYNC_EVERY_BYTES;
+        }
         progress(at, size);
       }
+      await syncing;
       fs.fsyncSync(dest); // durable: the copy
     } finally {
       fs.closeSync(dest);

@@ -14,7 +14,11 @@ export interface Cut {
   readonly lo: number;
   /** Begun: no copy may hold more. */
   readonly hi: number;
+  /** The copies that hold it, each by itself: a new disk's does once it was made. */
+  readonly holders: readonly string[];
 }
+
+const COPIES = ["main/app.db", "replica/app.db"];
 
 const moods: readonly Mood[] = ["nothing", "everything", "anything", "anything", "anything"];
 
@@ -26,11 +30,12 @@ export function* cuts(
   ignoring: RegExp | null = null,
 ): Generator<Cut> {
   const random = new Random(seed, 5);
-  const moments = Array.from({ length: count }, () => random.below(tape.length + 1)).sort(
+  const begun = tape.findIndex(({ path }) => path === MARKS);
+  const moments = Array.from({ length: count }, () => random.between(begun, tape.length)).sort(
     (a, b) => a - b,
   );
   const disks = new Disks();
-  const said = new Marks();
+  const said = new Marks(seed);
   let after = 0;
   for (const moment of moments) {
     for (; after < moment; after++) {
@@ -41,21 +46,29 @@ export function* cuts(
       }
     }
     const mood = random.pick(moods);
-    const { lo, written } = said;
-    yield { after, mood, wreck: disks.cut(random, mood), lo, hi: callAt(seed, written + 1).last };
+    const { lo, hi, holders } = said;
+    yield { after, mood, wreck: disks.cut(random, mood), lo, hi, holders };
   }
 }
 
 /** What the recorded process has reported, see crash/child.ts. */
 class Marks {
+  readonly #seed: number;
   lo = 0;
-  written = 0;
+  hi: number;
+  holders: readonly string[] = COPIES;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    this.hi = callAt(seed, 1).last;
+  }
 
   hear({ kind, data }: Operation): void {
     if (kind !== "write") return;
-    const [word, n] = Buffer.from(data).toString().trim().split(" ");
+    const [word, n, hi, ...holders] = Buffer.from(data).toString().trim().split(" ");
     if (n === undefined) return;
-    this.written = Number(n);
+    this.holders = word === "begins" ? holders : COPIES;
+    this.hi = word === "begins" ? Number(hi) : callAt(this.#seed, Number(n) + 1).last;
     if (word !== "written") this.lo = Number(n);
   }
 }

@@ -9,9 +9,9 @@ import type { Readable, Writable } from "node:stream";
 import { driverNames } from "../crash/open.ts";
 import { Random } from "../crash/random.ts";
 import type { Check } from "./checker.ts";
-import { cuts } from "./cuts.ts";
+import { type Cut, cuts } from "./cuts.ts";
 import { layOut } from "./layout.ts";
-import { record, type Subject } from "./subject.ts";
+import { type Beginning, record, type Subject } from "./subject.ts";
 import { type Operation, readTape } from "./tape.ts";
 
 export interface Problem {
@@ -31,15 +31,19 @@ const DISKS = ["main", "replica"];
 /** States are many and short-lived: where there is memory for files, no disk need be worn by them. */
 const PLACE = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
 
-/** A life of a replicated database, as a function of the seed. */
-export function lifeOf(seed: number): Subject {
-  const random = new Random(seed, 6);
-  const callsUntilClose = [random.between(3, 25), random.between(1, 25), random.between(1, 10)];
+/**
+ * A life of a replicated database, as a function of the seed: the first one on empty disks, further
+ * ones after a power cut.
+ */
+export function lifeOf(seed: number, generation = 1): Subject {
+  const random = new Random(seed, generation, 6);
+  const calls = generation === 1 ? [25, 25, 10] : [5, 5];
+  const callsUntilClose = calls.map((most) => random.between(1, most));
   return {
     kind: "lockstep",
     job: {
       seed,
-      generation: 1,
+      generation,
       driver: random.pick(driverNames),
       durability: random.pick(["commit", "barrier"]),
       checkpointBytes: random.pick([1, 20_000, 60_000, 300_000]),
@@ -48,23 +52,72 @@ export function lifeOf(seed: number): Subject {
   };
 }
 
-/**
- * @param states how many cuts
- * @param kept a tape that was recorded before; null: it is recorded now
- */
-export async function examine(
+/** Three lives: one from nothing, and two that begin with what a cut of the first left. */
+export async function examineLives(seed: number, states: number): Promise<Findings> {
+  return inLaboratory(async (laboratory) => {
+    const random = new Random(seed, 8);
+    const first = await laboratory.examine(lifeOf(seed), seed, states);
+    let { operations } = first;
+    const problems = [...first.problems];
+    for (const generation of [2, 3]) {
+      const { wreck, lo, hi } = random.pick(first.cuts);
+      const disks = random.oneIn(3) ? ["main"] : DISKS; // a new disk for the replica, or none
+      const from = { wreck, disks, lo, hi };
+      const later = await laboratory.examine(lifeOf(seed, generation), seed, states, { from });
+      operations += later.operations;
+      problems.push(...later.problems);
+    }
+    return { states: 3 * states, operations, problems };
+  });
+}
+
+/** Cuts one life, in which all is as it should be but that some syncs may be taken for none. */
+export function examine(
   subject: Subject,
   seed: number,
   states: number,
-  { kept = null, ignoring = null }: { kept?: string | null; ignoring?: RegExp | null } = {},
+  ignoring: RegExp | null = null,
 ): Promise<Findings> {
+  return inLaboratory((laboratory) => laboratory.examine(subject, seed, states, { ignoring }));
+}
+
+/** Cuts what was recorded before, at the same moments. */
+export function examineTape(tape: string, seed: number, states: number): Promise<Findings> {
+  return inLaboratory(({ scratch, checker }) =>
+    check(lifeOf(seed), readTape(tape), seed, states, { scratch, checker, ignoring: null }),
+  );
+}
+
+interface Laboratory {
+  readonly scratch: string;
+  readonly checker: Checker;
+  examine(
+    subject: Subject,
+    seed: number,
+    states: number,
+    options?: { from?: Beginning; ignoring?: RegExp | null },
+  ): Promise<Findings & { readonly cuts: readonly Cut[] }>;
+}
+
+async function inLaboratory<Result>(
+  work: (laboratory: Laboratory) => Promise<Result>,
+): Promise<Result> {
   const scratch = fs.mkdtempSync(join(PLACE, "lockstep-powercut-"));
   const checker = new Checker();
   try {
-    const tape = kept ? readTape(kept) : record(subject, scratch);
-    const problems = await check(subject, tape, seed, states, { scratch, checker, ignoring });
-    if (problems.length > 0 && !kept && !ignoring) keepTape(scratch, seed);
-    return { states, operations: tape.length, problems };
+    return await work({
+      scratch,
+      checker,
+      async examine(subject, seed, states, { from, ignoring = null } = {}) {
+        const tape = record(subject, scratch, from);
+        const place = { scratch, checker, ignoring };
+        const found = await check(subject, readTape(tape), seed, states, place);
+        if (found.problems.length > 0 && !ignoring && subject.kind === "lockstep") {
+          fs.copyFileSync(tape, tapeOf(seed, subject.job.generation));
+        }
+        return found;
+      },
+    });
   } finally {
     await checker.close();
     fs.rmSync(scratch, { recursive: true, force: true });
@@ -72,12 +125,8 @@ export async function examine(
 }
 
 /** A process's threads never run the same way twice: what was found is replayed from its tape. */
-export function tapeOf(seed: number): string {
-  return join(os.tmpdir(), `lockstep-powercut-${seed}.tape`);
-}
-
-function keepTape(scratch: string, seed: number): void {
-  fs.copyFileSync(join(scratch, "tape"), tapeOf(seed));
+export function tapeOf(seed: number, life: number | "*" = "*"): string {
+  return join(os.tmpdir(), `lockstep-powercut-${seed}-${life}.tape`);
 }
 
 async function check(
@@ -86,11 +135,14 @@ async function check(
   seed: number,
   states: number,
   { scratch, checker, ignoring }: { scratch: string; checker: Checker; ignoring: RegExp | null },
-): Promise<Problem[]> {
+): Promise<Findings & { readonly cuts: readonly Cut[] }> {
   const problems: Problem[] = [];
+  const made: Cut[] = [];
   const random = new Random(seed, 7);
   let state = 0;
-  for (const { wreck, lo, hi } of cuts(tape, seed, states, ignoring)) {
+  for (const cut of cuts(tape, seed, states, ignoring)) {
+    const { wreck, lo, hi, holders } = cut;
+    made.push(cut);
     const [both, alone] = ["both", "alone"].map((name) => join(scratch, `${name}-${state}`)) as [
       string,
       string,
@@ -102,13 +154,13 @@ async function check(
       seed: subject.kind === "lockstep" ? subject.job.seed : subject.seed,
       ...{ lo, hi, alone, both: isReplicated ? both : null },
       driver: random.pick(driverNames),
-      copies: isReplicated ? ["main/app.db", "replica/app.db"] : ["main/app.db"],
+      copies: isReplicated ? holders : ["main/app.db"],
     });
     problems.push(...answer.map((what) => ({ seed, state, what })));
     for (const directory of [both, alone]) fs.rmSync(directory, { recursive: true, force: true });
     state++;
   }
-  return problems;
+  return { states, operations: tape.length, problems, cuts: made };
 }
 
 /** The process that checks; one for many states. */

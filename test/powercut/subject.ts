@@ -10,7 +10,9 @@ import { foundIn } from "../crash/contents.ts";
 import { type DriverName, plain } from "../crash/open.ts";
 import { perform } from "../crash/perform.ts";
 import { callAt } from "../crash/plan.ts";
-import { type Operation, readTape, recording } from "./tape.ts";
+import type { Wreck } from "./disks.ts";
+import { layOut } from "./layout.ts";
+import { prepend, recording } from "./tape.ts";
 
 export type Subject =
   | { readonly kind: "lockstep"; readonly job: Omit<ChildJob, "primary" | "replica"> }
@@ -25,12 +27,26 @@ export type Subject =
 /** Where the reports go, beside the disks. */
 export const MARKS = "process/marks";
 
-/** Runs it on empty disks in `scratch`, and returns all that it did to them. */
-export function record(subject: Subject, scratch: string): Operation[] {
+/** What lies on the disks when a life begins. */
+export interface Beginning {
+  readonly wreck: Wreck;
+  /** The disks that are still the ones of before; a new one is empty. */
+  readonly disks: readonly string[];
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/**
+ * Runs it in `scratch`, on empty disks or on what a power cut left, and writes the tape of all that it
+ * does to them.
+ */
+export function record(subject: Subject, scratch: string, from: Beginning | null = null): string {
   const root = join(fs.realpathSync(scratch), "disks");
   for (const disk of ["main", "replica", "process"])
     fs.mkdirSync(join(root, disk), { recursive: true });
   const { env, tape } = recording(root, scratch);
+  fs.rmSync(tape, { force: true });
+  if (from) begin(from, root, tape);
   const primary = join(root, "main/app.db");
   const told =
     subject.kind === "lockstep"
@@ -48,9 +64,30 @@ export function record(subject: Subject, scratch: string): Operation[] {
   });
   fs.closeSync(marks);
   if (status !== 0) throw new Error(`the recorded process failed: ${stderr}`);
-  const operations = readTape(tape);
   fs.rmSync(root, { recursive: true });
-  return operations;
+  return tape;
+}
+
+/** The tape begins with what is there, all of it durable, and with what must be found in it. */
+function begin({ wreck, disks, lo, hi }: Beginning, root: string, tape: string): void {
+  layOut(wreck, root, disks);
+  const nothing = { inode: 0, at: 1, mtimeNs: 0n, data: new Uint8Array(0) };
+  for (const disk of disks) {
+    for (const name of fs.readdirSync(join(root, disk))) {
+      const path = `${disk}/${name}`;
+      const { ino, mtimeNs } = fs.statSync(join(root, path), { bigint: true });
+      const file = { ...nothing, path, inode: Number(ino), mtimeNs };
+      prepend(tape, { ...file, kind: "create" });
+      prepend(tape, { ...file, kind: "write", at: 0, data: fs.readFileSync(join(root, path)) });
+      for (const kind of ["sync-begin", "sync-end"] as const) prepend(tape, { ...file, kind });
+    }
+    for (const kind of ["sync-begin", "sync-end"] as const) {
+      prepend(tape, { ...nothing, path: disk, kind });
+    }
+  }
+  const holders = disks.map((disk) => `${disk}/app.db`).join(" ");
+  const data = Buffer.from(`begins ${lo} ${hi} ${holders}\n`);
+  prepend(tape, { ...nothing, path: MARKS, kind: "write", data });
 }
 
 if (import.meta.main) {

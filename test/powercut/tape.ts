@@ -76,6 +76,20 @@ function build(): { readonly path: string } | { readonly reason: string } {
 
 const HEAD = 56;
 
+/** Puts something on a tape that was done before it was recorded. */
+export function prepend(tape: string, operation: Omit<Operation, "thread" | "before">): void {
+  const { kind, inode, path, at, mtimeNs, data } = operation;
+  const name = Buffer.from(path);
+  const head = Buffer.alloc(HEAD);
+  head.writeUInt32LE(KINDS.indexOf(kind), 0);
+  head.writeBigUInt64LE(BigInt(inode), 8);
+  head.writeBigInt64LE(BigInt(at), 16);
+  head.writeBigInt64LE(mtimeNs, 32);
+  head.writeUInt32LE(name.length, 40);
+  head.writeUInt32LE(data.length, 48);
+  fs.appendFileSync(tape, Buffer.concat([head, name, data]));
+}
+
 export function readTape(path: string): Operation[] {
   const bytes = fs.readFileSync(path);
   const operations: Operation[] = [];
