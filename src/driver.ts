@@ -25,6 +25,9 @@ export interface Driver {
   open(path: string, options?: OpenOptions): Connection;
 }
 
+/** The least that begins a read transaction: it reads the file's first page, and parses no schema. */
+export const READ = "PRAGMA schema_version";
+
 export type DriverName = "node:sqlite" | "better-sqlite3";
 
 const loaded = new Map<DriverName, Driver>();

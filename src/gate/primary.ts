@@ -14,7 +14,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { type Connection, type Driver, isBusy } from "../driver.ts";
+import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
@@ -77,7 +77,7 @@ export class Primary {
       this.#admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
       this.#admin.exec("PRAGMA synchronous=FULL");
       this.#admin.exec("PRAGMA wal_autocheckpoint=0");
-      this.#admin.all("SELECT count(*) FROM sqlite_schema");
+      this.#admin.all(READ);
       if (journalMode(this.#admin, "") === "wal") this.#watchLog();
     } catch (error) {
       throw cannotBeOpened(this.path, error);
@@ -289,7 +289,7 @@ export class Primary {
     if (this.held) guard.exec("COMMIT");
     this.held = false;
     guard.exec("BEGIN"); // durable: the read mark
-    guard.all("SELECT count(*) FROM sqlite_schema");
+    guard.all(READ);
     this.held = true;
   }
 

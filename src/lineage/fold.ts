@@ -3,7 +3,7 @@
  * holds. The record is made while the log is still there: a crash in between loses no proof.
  */
 import fs from "node:fs";
-import { type Connection, type Driver, isBusy } from "../driver.ts";
+import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { checkpoint, closeUnused, rewriteLog } from "../targets/file.ts";
 import { frameOffset } from "../wal/format.ts";
@@ -74,7 +74,7 @@ function makeDurable(connection: Connection, copy: string, frames: number): void
 export function emptyPlaceForLog(driver: Driver, copy: string): void {
   const connection = driver.open(copy, { timeout: WAIT_MS });
   try {
-    connection.all("SELECT count(*) FROM sqlite_schema");
+    connection.all(READ);
   } finally {
     connection.close(); // the last connection removes the log and the index
   }

@@ -12,7 +12,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { type Connection, type Driver, isBusy } from "../driver.ts";
+import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Commit } from "../wal/chain.ts";
 import {
@@ -132,7 +132,7 @@ export class FileTarget implements Target {
     this.#release();
     try {
       this.#guard.exec("BEGIN");
-      this.#guard.all("SELECT count(*) FROM sqlite_schema");
+      this.#guard.all(READ);
       this.#held = true;
     } catch (error) {
       if (!isBusy(error)) throw error; // somebody rebuilds the index: with the next commit, then
@@ -174,7 +174,7 @@ export class FileTarget implements Target {
     const held = this.#held;
     this.#release(); // within a transaction the guard would not look
     try {
-      this.#guard.all("SELECT count(*) FROM sqlite_schema");
+      this.#guard.all(READ);
       if (held) this.hold();
       return true;
     } catch (error) {
@@ -213,7 +213,7 @@ export class FileTarget implements Target {
     // still says that all is folded: from a new index SQLite would write the whole log once more.
     const last = rest ? this.#driver.open(this.#path, { timeout: 1000 }) : null;
     try {
-      last?.all("SELECT count(*) FROM sqlite_schema");
+      last?.all(READ);
     } finally {
       this.#guard.close();
       last?.close();
@@ -228,7 +228,7 @@ export class FileTarget implements Target {
 export function openGuard(driver: Driver, file: string): Connection {
   const guard = driver.open(file, { readOnly: true, timeout: 1000 });
   try {
-    guard.all("SELECT count(*) FROM sqlite_schema");
+    guard.all(READ);
     return guard;
   } catch (error) {
     guard.close();
