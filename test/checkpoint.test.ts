@@ -9,7 +9,7 @@ import { checkpoint } from "../src/targets/file.ts";
 import { decodeWalHeader } from "../src/wal/format.ts";
 import { scratch } from "./scratch.ts";
 import { logEnd, readAtRest } from "./support/files.ts";
-import { busyWriter, Program, visitors } from "./support/program.ts";
+import { busyWriter, Program, visitor } from "./support/program.ts";
 import { type Db, Scene } from "./support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -113,10 +113,11 @@ for (const driver of DRIVERS) {
     const scene = Scene.make(t, { driver });
     const db = scene.open(SMALL);
     db.put(2);
-    for (const copy of scene.copies) await visitors(t, copy);
+    const ends = await Promise.all(scene.copies.map((copy) => visitor(t, copy)));
     while (count(db, "checkpoint") < 10 && db.happened.length < 60) db.put(1, 30_000);
     assert.ok(count(db, "checkpoint") > 0);
     db.abandon(); // a log may be left where a reader was in the way: no comparison of files
+    for (const end of ends) await end();
     assert.deepEqual(
       db.happened.filter((event) => event.startsWith("ERR")),
       [],

@@ -74,17 +74,23 @@ export function elsewhere(file: string, sql: readonly string[], { killed = false
 }
 
 /**
- * Programs that open the database, look, and close it, over and over: what a shell or a backup script
- * does. Resolves when the first look was taken; they end with the test.
+ * A program that opens the database, looks, and closes it, over and over: what a shell or a backup
+ * script does. Resolves when the first look was taken.
+ * @returns ends it; before the file goes, for it would make it anew
  */
-export async function visitors(t: TestContext, file: string): Promise<void> {
+export async function visitor(t: TestContext, file: string): Promise<() => Promise<unknown>> {
   const args = ["--no-warnings", import.meta.filename, file, "visit"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => child.once("close", resolve));
   t.after(() => child.kill("SIGKILL"));
   await new Promise((resolve, reject) => {
     child.stdout.once("data", resolve);
     child.once("exit", () => reject(new Error("the visitor ended")));
   });
+  return () => {
+    child.kill("SIGKILL");
+    return ended;
+  };
 }
 
 /** A program that commits row after row until stopped; with `folding` it checkpoints now and then. */
