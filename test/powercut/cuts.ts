@@ -30,8 +30,9 @@ export function* cuts(
   ignoring: RegExp | null = null,
 ): Generator<Cut> {
   const random = new Random(seed, 5);
+  // What is on the tape before the first report was there before, see subject.ts.
   const begun = tape.findIndex(({ path }) => path === MARKS);
-  const moments = Array.from({ length: count }, () => random.between(begun, tape.length)).sort(
+  const moments = Array.from({ length: count }, () => random.between(begun + 1, tape.length)).sort(
     (a, b) => a - b,
   );
   const disks = new Disks();
