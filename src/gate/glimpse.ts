@@ -36,8 +36,8 @@ export function glimpse(driver: Driver, replica: string): Copy | null {
 }
 
 /** Are the two at rest in one position, so that nothing is to be done and nothing to be recorded? */
-export function atRest(primary: Copy, replica: Copy | null): boolean {
-  if (!replica || primary.log || replica.log || primary.state?.role !== "primary") return false;
+export function atRest(primary: Copy, replica: Copy): boolean {
+  if (primary.log || replica.log || primary.state?.role !== "primary") return false;
   const { relation, action } = decide(primary, replica);
   if (relation !== "in-step" || action.do !== "nothing") return false;
   const { state } = replica;

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { realPath } from "../lineage/describe.ts";
+import { realPath, walPath } from "../lineage/describe.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
 import {
   type DurableOptions,
@@ -88,7 +88,7 @@ export class Hub {
     try {
       const context = { driver, memory, slots, timeout, onProgress };
       const replicas = options.replicas.map(realPath);
-      const mayRest = !this.#primary.describe().log;
+      const mayRest = !fs.existsSync(walPath(key));
       const glimpsed = replicas.map((path) => (mayRest ? glimpse(loadDriver(driver), path) : null));
       replicas.forEach((path, i) => {
         this.#mirrors.push(new Mirror(context, path, i, glimpsed[i] ?? null));

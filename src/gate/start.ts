@@ -16,6 +16,7 @@ import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
 import { TRUST_LOG } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
+import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
@@ -41,11 +42,11 @@ export function bringTogether(
   gate: Gate,
   options: Replication,
 ): void {
-  let copy = primary.describe();
-  if (!mirrors.every((mirror) => atRest(copy, mirror.copy))) {
-    for (const mirror of mirrors) mirror.look();
-    copy = primary.describe(); // that took its time
-  }
+  const glanced = mirrors.every(({ copy }) => copy !== null) ? primary.describe() : null;
+  const isAtRest = glanced && mirrors.every((mirror) => atRest(glanced, mirror.copy as Copy));
+  if (!isAtRest) for (const mirror of mirrors) mirror.look();
+  let copy = isAtRest ? glanced : primary.describe(); // to look takes its time
+  if (takeBackUnbegun(primary.sidecar, copy)) copy = primary.describe();
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
   if (copy.file === "missing" && present[0]) {
     if (!options.restoreMissing) refuse(copy, present);

@@ -23,6 +23,7 @@ import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
+import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import { changed, FileTarget, gone, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
@@ -89,7 +90,9 @@ class Worker {
   #look(): void {
     this.#sidecar = Sidecar.open(this.#driver, this.#data.path, "replica");
     this.#completeResync();
-    this.#post({ type: "described", copy: this.#describe() });
+    const copy = this.#describe();
+    const isTakenBack = takeBackUnbegun(this.#held(), copy);
+    this.#post({ type: "described", copy: isTakenBack ? this.#describe() : copy });
   }
 
   /** A re-synchronisation that a crash cut off after its log was in place. */
