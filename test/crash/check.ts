@@ -65,10 +65,14 @@ function askShell(shell: string, path: string): string {
   return (stdout + stderr).trim();
 }
 
-async function look(path: string): Promise<Contents | null> {
+/** What a copy holds, opened alone and without Lockstep; null if there is none. */
+export async function look(
+  path: string,
+  driver: DriverName = "node:sqlite",
+): Promise<Contents | null> {
   if (!existsSync(path)) return null;
   try {
-    const db = (await plain("node:sqlite"))(path);
+    const db = (await plain(driver))(path);
     const contents = contentsOf(db);
     db.close();
     return contents;

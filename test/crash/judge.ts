@@ -3,21 +3,23 @@ import type { CheckJob, CheckReport } from "./check.ts";
 import type { Contents } from "./contents.ts";
 
 export function judge(job: CheckJob, report: CheckReport): string[] {
-  const { reopened, replica, primary, restored, shell } = report;
+  const { reopened, replica, primary, restored, shell, expected } = report;
+  const digest = (found: number): string | undefined => expected[found - job.lo];
   return [
-    ...contents(job, report, "(a) reopened", reopened),
-    ...contents(job, report, "(b) the replica alone", replica),
-    ...contents(job, report, "(c) the primary alone", primary),
-    ...contents(job, report, "(d) the replica, restored", restored),
+    ...contents(job, digest, "(a) reopened", reopened),
+    ...contents(job, digest, "(b) the replica alone", replica),
+    ...contents(job, digest, "(c) the primary alone", primary),
+    ...contents(job, digest, "(d) the replica, restored", restored),
     ...(shell !== null && shell !== "ok" ? [`(b) the sqlite3 command says: ${shell}`] : []),
     ...(reopened.identical ? [] : ["(a) verify finds the reopened copies different"]),
     ...(reopened.sameBytes ? [] : ["(a) the closed files differ byte for byte"]),
   ];
 }
 
-function contents(
-  { lo, hi }: CheckJob,
-  { expected }: CheckReport,
+/** @param digestOf what a plain database holds after so many transactions; asked from lo to hi */
+export function contents(
+  { lo, hi }: Pick<CheckJob, "lo" | "hi">,
+  digestOf: (found: number) => string | undefined,
   name: string,
   copy: Contents | null,
 ): string[] {
@@ -27,6 +29,6 @@ function contents(
   const { found } = copy;
   if (found < lo) return [`${name}: ${lo} were acknowledged, ${found} are found`];
   if (found > hi) return [`${name}: holds ${found}, but only ${hi} were ever begun`];
-  if (copy.digest !== expected[found - lo]) return [`${name}: ${found} found, contents differ`];
+  if (copy.digest !== digestOf(found)) return [`${name}: ${found} found, contents differ`];
   return [];
 }

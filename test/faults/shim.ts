@@ -1,37 +1,16 @@
 /**
  * This side of shim.c: builds it, sets the rules, reads the record.
  */
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { buildLibrary, skipWithout } from "../support/preload.ts";
 
-const SOURCE = join(import.meta.dirname, "shim.c");
-const CACHE = join(import.meta.dirname, "../../node_modules/.cache/lockstep");
-
-/** The library's path, or why there is none: the tests that need it are skipped with this reason. */
-export const shim = build();
+/** The library, or why there is none. */
+export const shim = buildLibrary(join(import.meta.dirname, "shim.c"));
 
 /** For `test(name, { skip }, …)`. */
-export const skip: string | false = "reason" in shim ? shim.reason : false;
-
-function build(): { readonly path: string } | { readonly reason: string } {
-  if (process.platform !== "linux") return { reason: "faults are injected on Linux only" };
-  const source = fs.readFileSync(SOURCE);
-  const name = createHash("sha256").update(source).digest("hex").slice(0, 16);
-  const path = join(CACHE, `faults-${name}.so`);
-  if (fs.existsSync(path)) return { path };
-  fs.mkdirSync(CACHE, { recursive: true });
-  const fresh = `${path}.${process.pid}`;
-  const compiler = process.env["CC"] ?? "cc";
-  const args = ["-O1", "-shared", "-fPIC", "-o", fresh, SOURCE, "-ldl"];
-  const { status, error, stderr } = spawnSync(compiler, args, { encoding: "utf8" });
-  if (error) return { reason: `there is no C compiler (${compiler}) to build test/faults/shim.c` };
-  if (status !== 0) return { reason: `test/faults/shim.c does not compile here: ${stderr}` };
-  fs.renameSync(fresh, path);
-  return { path };
-}
+export const skip = skipWithout(shim);
 
 /** Several calls of the C library's share a kind, see shim.c. */
 export type Kind =

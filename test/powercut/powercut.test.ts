@@ -7,9 +7,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seed as first, runs } from "../support/seed.ts";
 import { examine, examineLives, lifeOf, tapeOf } from "./laboratory.ts";
-import { cannotRecord } from "./tape.ts";
+import { skip } from "./tape.ts";
 
-const skip = cannotRecord();
 const STATES = 100;
 const sqlite = { kind: "plain", driver: "node:sqlite", calls: 25 } as const;
 

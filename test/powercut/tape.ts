@@ -2,13 +2,14 @@
  * The tape: everything that a process did to its disks, in order. recorder.c writes it and tells its
  * format; here it is built, and read.
  */
-import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { join } from "node:path";
+import { buildLibrary, skipWithout } from "../support/preload.ts";
 
-const SOURCE = join(import.meta.dirname, "recorder.c");
-const CACHE = join(import.meta.dirname, "../../node_modules/.cache/lockstep");
+const recorder = buildLibrary(join(import.meta.dirname, "recorder.c"));
+
+/** For `test(name, { skip }, …)`. */
+export const skip = skipWithout(recorder);
 
 const KINDS = [
   "",
@@ -42,36 +43,12 @@ export interface Operation {
 
 /** The environment of a process that is to be recorded. @param root a directory, its real path */
 export function recording(root: string, scratch: string): { env: NodeJS.ProcessEnv; tape: string } {
-  const library = build();
-  if ("reason" in library) throw new Error(library.reason);
+  if ("reason" in recorder) throw new Error(recorder.reason);
   const tape = join(scratch, "tape");
   const lock = join(scratch, "lock");
   fs.writeFileSync(lock, Buffer.alloc(8));
-  const env = { LD_PRELOAD: library.path, TAPE_ROOT: `${root}/`, TAPE: tape, TAPE_LOCK: lock };
+  const env = { LD_PRELOAD: recorder.path, TAPE_ROOT: `${root}/`, TAPE: tape, TAPE_LOCK: lock };
   return { env, tape };
-}
-
-/** For `test(name, { skip }, …)`: why nothing can be recorded here, or false. */
-export function cannotRecord(): string | false {
-  const library = build();
-  return "reason" in library ? library.reason : false;
-}
-
-function build(): { readonly path: string } | { readonly reason: string } {
-  if (process.platform !== "linux") return { reason: "disks are recorded on Linux only" };
-  const name = createHash("sha256").update(fs.readFileSync(SOURCE)).digest("hex").slice(0, 16);
-  const path = join(CACHE, `recorder-${name}.so`);
-  if (fs.existsSync(path)) return { path };
-  fs.mkdirSync(CACHE, { recursive: true });
-  const fresh = `${path}.${process.pid}`;
-  const args = ["-O1", "-shared", "-fPIC", "-o", fresh, SOURCE, "-ldl"];
-  const { status, error, stderr } = spawnSync(process.env["CC"] ?? "cc", args, {
-    encoding: "utf8",
-  });
-  if (error) return { reason: "there is no C compiler to build test/powercut/recorder.c" };
-  if (status !== 0) return { reason: `test/powercut/recorder.c does not compile here: ${stderr}` };
-  fs.renameSync(fresh, path);
-  return { path };
 }
 
 const HEAD = 56;

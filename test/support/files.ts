@@ -9,6 +9,11 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
+import {
+  type Fingerprint,
+  readFingerprint,
+  sameFingerprint,
+} from "../../src/lineage/fingerprint.ts";
 import { frameOffset } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 
@@ -64,6 +69,25 @@ export function assertAtRest(primary: string, replicas: readonly string[]): void
   }
   const [check] = readAtRest(primary, (db) => db.prepare("PRAGMA integrity_check").all());
   assert.deepEqual({ ...check }, { integrity_check: "ok" });
+}
+
+/**
+ * A file that was moved here has another inode than it had. If the record beside it says that the file
+ * is unchanged, it says so of the file as it is here.
+ * @param was the file's fingerprint where it was
+ */
+export function keepFingerprint(copy: string, was: Fingerprint): void {
+  if (!fs.existsSync(`${copy}-lockstep`)) return;
+  const record = new DatabaseSync(`${copy}-lockstep`);
+  try {
+    const row = record.prepare("SELECT value FROM state WHERE key = 'folded'").get();
+    const folded = row ? JSON.parse(String(row["value"])) : null;
+    if (folded === null || !sameFingerprint(folded.file, was)) return;
+    const value = JSON.stringify({ ...folded, file: readFingerprint(copy) });
+    record.prepare("UPDATE state SET value = ? WHERE key = 'folded'").run(value);
+  } finally {
+    record.close();
+  }
 }
 
 /** Where a copy's log ends, in bytes: behind its last commit there may be room that was made ahead. */

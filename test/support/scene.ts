@@ -10,10 +10,11 @@ import type { TestContext } from "node:test";
 import { type Connection, type DriverName, loadDriver, type Row } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
 import { type Hub, type HubClient, openHub } from "../../src/gate/hub.ts";
+import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
 import type { Progress, Replication } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
-import { assertAtRest, copyDirectory, digestOf, readAtRest } from "./files.ts";
+import { assertAtRest, copyDirectory, digestOf, keepFingerprint, readAtRest } from "./files.ts";
 
 export interface SceneOptions {
   readonly replicas?: number;
@@ -103,7 +104,9 @@ export class Scene {
     }
     const image = new Scene(this.#t, root, this, this.#open);
     image.copies.forEach((copy, i) => {
-      keepFingerprint(this.copies[i] as string, copy);
+      const from = fs.statSync(this.copies[i] as string, { bigint: true, throwIfNoEntry: false });
+      const now = readFingerprint(copy);
+      if (from && now) keepFingerprint(copy, { ...now, inode: String(from.ino) });
     });
     return image;
   }
@@ -248,21 +251,5 @@ function letGo(open: ReadonlySet<Db>): void {
     try {
       db.abandon();
     } catch {} // the test has failed already, and said why
-  }
-}
-
-/** If the record beside `from` says that its file is unchanged, the one beside `to` says so too. */
-function keepFingerprint(from: string, to: string): void {
-  if (!fs.existsSync(`${to}-lockstep`)) return;
-  const db = loadDriver("node:sqlite").open(`${to}-lockstep`);
-  try {
-    const [row] = db.all("SELECT value FROM state WHERE key='folded'");
-    const folded = row ? JSON.parse(String(row["value"])) : null;
-    if (!folded || !fs.existsSync(from)) return;
-    if (folded.file.inode !== String(fs.statSync(from, { bigint: true }).ino)) return;
-    folded.file.inode = String(fs.statSync(to, { bigint: true }).ino);
-    db.all("UPDATE state SET value=? WHERE key='folded'", JSON.stringify(folded));
-  } finally {
-    db.close();
   }
 }
