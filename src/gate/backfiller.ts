@@ -2,7 +2,6 @@
  * The committing thread's hold on the thread that folds the copies in the background. It is started
  * when there is something to fold for the first time.
  */
-import fs from "node:fs";
 import { extname } from "node:path";
 import {
   MessageChannel,
@@ -12,10 +11,9 @@ import {
 } from "node:worker_threads";
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
+import { closeUnused } from "../targets/file.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
-
-const SLICE_MS = 1000;
 
 export interface BackfillerContext {
   readonly driver: DriverName;
@@ -76,7 +74,7 @@ export class Backfiller {
       if (!this.poll()) return;
       const left = deadline - performance.now();
       if (left <= 0) throw this.#died(new Error(`it did not end within ${timeout} ms`));
-      slots.waitForBell(seen, Math.min(left, SLICE_MS));
+      slots.waitForBell(seen, left);
     }
   }
 
@@ -85,10 +83,7 @@ export class Backfiller {
     if (!this.#port) return;
     this.#post({ type: "end" });
     if (this.#running) return;
-    for (const [path, file] of this.#files) {
-      // While SQLite's index has a name, a connection may be in use whose locks would be dropped.
-      if (!fs.existsSync(`${path}-shm`)) fs.closeSync(file);
-    }
+    for (const [path, file] of this.#files) closeUnused(path, file);
   }
 
   #startThread(): MessagePort {

@@ -90,9 +90,9 @@ export class Barrier {
       this.#next = new Round();
       if (!this.#running) setImmediate(() => this.#begin());
     }
-    const next = this.#next;
+    const round = this.#next; // to begin makes it the running one
     if (this.#gate.hasBatch) this.#begin();
-    return next;
+    return round;
   }
 
   #begin(): void {

@@ -26,9 +26,6 @@ const PUBLISH_BYTES = 512 << 10;
 /** With durability `barrier`: how much is noted before it is handed over, be it waited for or not. */
 const BATCH_BYTES = 128 << 10;
 
-/** How long to wait at once: a thread that never runs rings no bell. In milliseconds. */
-const SLICE_MS = 1000;
-
 export interface Mark {
   readonly taken: number;
   readonly position: Position;
@@ -279,7 +276,7 @@ export class Gate {
       const now = performance.now();
       if (now >= deadline) throw this.timedOut();
       if (now >= end) return false;
-      this.#slots.waitForBell(seen, Math.min(deadline - now, end - now, SLICE_MS));
+      this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
     }
   }
 

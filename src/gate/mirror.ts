@@ -18,7 +18,6 @@ import type { Progress } from "../options.ts";
 import type { Command, Report, WorkerData } from "./messages.ts";
 import { type SharedMemory, type Slots, states } from "./slots.ts";
 
-const SLICE_MS = 1000;
 /** How long a thread may take until it runs its first line, in milliseconds. */
 const BOOT_MS = 15_000;
 
@@ -103,7 +102,7 @@ export class Mirror {
       const now = performance.now();
       if (now > deadline) throw this.timedOut();
       if (this.#isStillborn()) throw this.#died(null);
-      this.#slots.waitForBell(seen, Math.min(deadline - now, SLICE_MS));
+      this.#slots.waitForBell(seen, deadline - now);
     }
   }
 

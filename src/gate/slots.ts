@@ -32,6 +32,8 @@ export const states = {
 } as const;
 export type State = (typeof states)[keyof typeof states];
 
+const SLICE_MS = 1000;
+
 const HEAD = 0;
 const WORK = 1;
 const BELL = 2;
@@ -95,9 +97,12 @@ export class Slots {
     return Atomics.load(this.#cells, BELL);
   }
 
-  /** Blocks until a worker rings after `seen` was read, at most `milliseconds`. */
+  /**
+   * Blocks until a worker rings after `seen` was read, at most `milliseconds`, and never longer than a
+   * second at once: a thread that ended, or never ran, rings no bell.
+   */
   waitForBell(seen: number, milliseconds: number): void {
-    Atomics.wait(this.#cells, BELL, seen, milliseconds);
+    Atomics.wait(this.#cells, BELL, seen, Math.min(milliseconds, SLICE_MS));
   }
 
   /** The same without blocking: null if there is no need to wait. */

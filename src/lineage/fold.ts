@@ -27,8 +27,9 @@ export function foldAndRecord(
 ): void {
   const { copy } = sidecar;
   const connection = driver.open(copy, { timeout: WAIT_MS });
-  const fd = fs.openSync(copy, "r");
+  let fd = -1;
   try {
+    fd = fs.openSync(copy, "r");
     connection.exec("PRAGMA synchronous=FULL");
     connection.exec("PRAGMA wal_autocheckpoint=0");
     if (at.frames > 0) makeDurable(connection, copy, at.frames);
@@ -46,7 +47,7 @@ export function foldAndRecord(
     if (truncated.busy) throw busy(copy);
   } finally {
     connection.close();
-    closeUnused(copy, fd);
+    if (fd >= 0) closeUnused(copy, fd);
   }
 }
 

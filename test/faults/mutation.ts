@@ -23,7 +23,7 @@ const SUITES = [
   "test/faults/{order,record}.test.ts",
   "test/faults/{late,readers,replica-disk,primary-disk,start}.test.ts",
   "test/faults/{other-program,checkpoint,worker,hang}.test.ts",
-  "test/{start,lineage}/*.test.ts",
+  "test/{start,lineage,regressions}/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 
