@@ -52,6 +52,7 @@ const SCHEME = 10;
 const readers: Readonly<Partial<Record<string, (value: string) => unknown>>> = {
   durability: String,
   onReplicaFailure: String,
+  minCopies: readInteger,
   replicaTimeout: readInteger,
   restoreMissing: readBoolean,
   checkpointBytes: readInteger,

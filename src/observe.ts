@@ -6,12 +6,20 @@ import type { LockstepError } from "./errors.ts";
 
 export interface ReplicaStatus {
   readonly path: string;
-  /** "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged. */
-  readonly state: "mirroring" | "failed" | "closed";
-  /** What it is known to hold, durably: `timeline/generation/frame/checksum`; null if it failed. */
+  /**
+   * "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged.
+   * With `onReplicaFailure: "degrade"` also "detached": commits go on without it; "rejoining": they wait
+   * for it again, but it may lack some that were acknowledged before.
+   */
+  readonly state: "mirroring" | "failed" | "closed" | "detached" | "rejoining";
+  /**
+   * What it is known to hold, durably: `timeline/generation/frame/checksum`; null if it failed, or was
+   * detached before the database was opened.
+   */
   readonly position: string | null;
   /** Committed frames it is not known to hold; with durability `commit` 0 between commits. */
   readonly lag: number;
+  /** What it failed with; of a detached one, why it has not come back yet. */
   readonly lastError: LockstepError | null;
 }
 
@@ -33,6 +41,10 @@ export interface ReplicationStatus {
 export interface ReplicationEvents {
   /** The connection is fenced: nothing more is acknowledged. Emitted once. */
   failed: [error: LockstepError];
+  /** From now on commits go on without this replica; it is on record. */
+  degraded: [path: string, error: LockstepError];
+  /** The replica holds all again: no commit is acknowledged without it. */
+  rejoined: [path: string];
   /** Every copy's file holds all of the log, which now starts anew. */
   checkpoint: [];
   /** A checkpoint was put off, for so many milliseconds now; the log grows until the next try. */

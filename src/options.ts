@@ -6,7 +6,7 @@ import { inspect } from "node:util";
 import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit" | "barrier";
-export type ReplicaFailurePolicy = "stop";
+export type ReplicaFailurePolicy = "stop" | "degrade";
 
 /** Progress of long work at the start; `bytesPerSecond` is the average since the phase began. */
 export interface Progress {
@@ -33,8 +33,17 @@ export interface ReplicationOptions {
    * has it. Power that fails before may take it back, whole and from the end.
    */
   durability?: Durability | undefined;
-  /** What a failing replica does to commits. Only `"stop"`: the connection is fenced. */
+  /**
+   * What a failing replica does to commits. `"stop"` (default): the connection is fenced. `"degrade"`:
+   * commits go on without it while `minCopies` are left, once that is on record; it is brought back in
+   * the background and counts again when it is proven equal.
+   */
   onReplicaFailure?: ReplicaFailurePolicy | undefined;
+  /**
+   * With `"degrade"`: how many copies, the primary among them, must hold a commit before it is
+   * acknowledged; with fewer left the connection is fenced. Default 2: the primary and one replica.
+   */
+  minCopies?: number | undefined;
   /**
    * How long a commit or a step of the start waits for a replica that shows no progress, in
    * milliseconds. Default 60000.
@@ -55,6 +64,8 @@ export interface ReplicationOptions {
 export interface Replication {
   readonly replicas: readonly string[];
   readonly durability: Durability;
+  /** How many copies must hold a commit: with `"stop"` all of them. */
+  readonly minCopies: number;
   readonly replicaTimeout: number;
   readonly restoreMissing: boolean;
   readonly checkpointBytes: number;
@@ -86,9 +97,11 @@ export function readOptions(options: unknown, inDsn: ReplicationOptions): Replic
     if (!("replicas" in given)) refuseWithoutEffect(merged);
     return null;
   }
+  const replicas = absolutePaths(merged.replicas);
   return {
-    replicas: absolutePaths(merged.replicas),
+    replicas,
     durability: merged.durability ?? "commit",
+    minCopies: leastCopies(merged, 1 + replicas.length),
     replicaTimeout: merged.replicaTimeout ?? 60_000,
     restoreMissing: merged.restoreMissing ?? false,
     checkpointBytes: merged.checkpointBytes ?? 8 << 20,
@@ -131,7 +144,10 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
   durability: [
     [(value: unknown) => value === "commit" || value === "barrier", 'be "commit" or "barrier"'],
   ],
-  onReplicaFailure: [[(value: unknown) => value === "stop", 'be "stop"']],
+  onReplicaFailure: [
+    [(value: unknown) => value === "stop" || value === "degrade", 'be "stop" or "degrade"'],
+  ],
+  minCopies: [[integerFrom(1, Number.MAX_SAFE_INTEGER), "be a positive integer"]],
   replicaTimeout: [
     [integerFrom(1, 0x7fffffff), "be an integer from 1 to 2147483647, in milliseconds"],
   ],
@@ -158,6 +174,18 @@ function refuseContradiction(name: OptionName, inDsn: unknown, value: unknown): 
       ? String(absolutePaths(inDsn as Replica[])) === String(absolutePaths(value as Replica[]))
       : inDsn === value;
   if (!same) throw badOption(`Option \`${name}\` contradicts the DSN, which says ${show(inDsn)}`);
+}
+
+/** How many of all copies must hold a commit. */
+function leastCopies({ onReplicaFailure, minCopies }: ReplicationOptions, all: number): number {
+  if (onReplicaFailure !== "degrade") {
+    if (minCopies === undefined) return all;
+    throw badOption('Option `minCopies` has no effect without `onReplicaFailure: "degrade"`');
+  }
+  if (minCopies !== undefined && minCopies > all) {
+    throw badOption(`Option \`minCopies\` is ${minCopies}, and there are only ${all} copies`);
+  }
+  return minCopies ?? 2;
 }
 
 /** Whoever sets one of our options wants replication: without replicas there would be none. */

@@ -45,6 +45,14 @@ export interface ReplicaStatus extends CopyStatus {
   readonly relation: Relation;
   /** Why it is said to stand so. */
   readonly why: string;
+  /** The primary's record says that commits went on without it: since when, from where, and why. */
+  readonly detached: {
+    readonly since: string;
+    /** What it was last known to hold; null if that was not known. */
+    readonly position: string | null;
+    /** Of its failure. */
+    readonly code: string;
+  } | null;
 }
 
 export interface StatusReport {
@@ -108,7 +116,8 @@ async function lookAtPair(
   for (let tries = 1; ; tries++) {
     const replica = await look(driver, file);
     const { relation, because } = decide(primary.copy, replica.copy);
-    const result = { ...statusOf(replica), relation, why: because };
+    const detached = detachedBy(primary, file);
+    const result = { ...statusOf(replica), relation, why: because, detached };
     if (replica.inUse && !sameOwner(replica.inUse, primary.inUse)) {
       const { pid, host } = replica.inUse;
       const why = `process ${pid} on ${host} has it in use, and not with this primary`;
@@ -121,6 +130,13 @@ async function lookAtPair(
     await delay(BETWEEN_TRIES_MS);
     primary = await look(driver, before.copy.path);
   }
+}
+
+function detachedBy({ record }: Look, file: string): ReplicaStatus["detached"] {
+  const mark = record?.state.detached.find(({ path }) => path === file);
+  if (!mark) return null;
+  const { since, position, code } = mark;
+  return { since, position: position && formatPosition(position), code };
 }
 
 function sameOwner(a: Owner, b: Owner | null): boolean {

@@ -4,7 +4,7 @@
  */
 import { type Driver, loadDriver } from "./driver.ts";
 import { type Code, codes, LockstepError } from "./errors.ts";
-import { openHub } from "./gate/hub.ts";
+import { openHub } from "./gate/open-hub.ts";
 import { type Decision, decide } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
 import { readSidecar, Sidecar } from "./lineage/sidecar.ts";
@@ -96,6 +96,7 @@ function bringTogether(
   const hub = openHub("node:sqlite", primary, {
     replicas: [replica],
     durability: "commit",
+    minCopies: 2,
     replicaTimeout: REPLICA_TIMEOUT_MS,
     restoreMissing: false,
     checkpointBytes: CHECKPOINT_BYTES,

@@ -86,7 +86,7 @@ describe("a malformed DSN is refused with the position", () => {
     ["sqlite3:///a?replicas=/b", 14, /`replicas` cannot be given in a DSN/],
     ["sqlite3:///a?durability=commit&durability=commit", 32, /given twice/],
     ["sqlite3:///a?durability=later", 25, /must be "commit" or "barrier", not 'later'/],
-    ["sqlite3:///a?onReplicaFailure=ignore", 31, /must be "stop"/],
+    ["sqlite3:///a?onReplicaFailure=ignore", 31, /must be "stop" or "degrade"/],
     ["sqlite3:///a?replicaTimeout=1s", 29, /must be an integer/],
     ["sqlite3:///a?replicaTimeout=-1", 29, /must be an integer/],
     ["sqlite3:///a?replicaTimeout=0", 29, /must be an integer/],

@@ -30,6 +30,7 @@ test("defaults", () =>
   assert.deepEqual(readOptions({ replicas }, {}), {
     replicas: [path.resolve("/b")],
     durability: "commit",
+    minCopies: 2,
     replicaTimeout: 60_000,
     restoreMissing: false,
     checkpointBytes: 8 * 1024 * 1024,
@@ -41,16 +42,27 @@ test("every option is taken", () => {
   const durability = "barrier";
   const given = {
     durability,
+    minCopies: 3,
     replicaTimeout: 1,
     restoreMissing: true,
     checkpointBytes: 1,
     onProgress,
   };
   const read = readOptions(
-    { ...given, replicas: ["b", { path: "c" }], onReplicaFailure: "stop" },
+    { ...given, replicas: ["b", { path: "c" }], onReplicaFailure: "degrade" },
     {},
   );
   assert.deepEqual(read, { ...given, replicas: [path.resolve("b"), path.resolve("c")] });
+});
+
+test("how many copies must hold a commit: all, or with degrade two, if not said otherwise", () => {
+  const three = { replicas: ["/b", "/c"] };
+  const least = (options: object): number | undefined => readOptions(options, {})?.minCopies;
+  assert.equal(least(three), 3);
+  assert.equal(least({ ...three, onReplicaFailure: "stop" }), 3);
+  assert.equal(least({ ...three, onReplicaFailure: "degrade" }), 2);
+  assert.equal(least({ ...three, onReplicaFailure: "degrade", minCopies: 1 }), 1);
+  assert.equal(least({ ...three, onReplicaFailure: "degrade", minCopies: 3 }), 3);
 });
 
 describe("rules", () => {
@@ -72,7 +84,10 @@ describe("rules", () => {
     [{ replicas: [{ path: "sqlite3:///b" }] }, /paths of files/],
     [{ replicas: ["/b\0c"] }, /paths of files/],
     [{ replicas, durability: "later" }, /`durability` must be "commit" or "barrier", not 'later'/],
-    [{ replicas, onReplicaFailure: "degrade" }, /`onReplicaFailure` must be "stop"/],
+    [{ replicas, onReplicaFailure: "ignore" }, /`onReplicaFailure` must be "stop" or "degrade"/],
+    [{ replicas, onReplicaFailure: "degrade", minCopies: 0 }, /`minCopies` must be a positive/],
+    [{ replicas, onReplicaFailure: "degrade", minCopies: 3 }, /`minCopies` is 3, .* only 2 copies/],
+    [{ replicas, minCopies: 1 }, /`minCopies` has no effect without `onReplicaFailure: "degrade"`/],
     [{ replicas, replicaTimeout: 0 }, /`replicaTimeout` must be an integer from 1/],
     [{ replicas, replicaTimeout: 0x80000000 }, /`replicaTimeout` must be an integer from 1/],
     [{ replicas, replicaTimeout: "5" }, /in milliseconds, not '5'/],

@@ -8,7 +8,8 @@
  */
 import type { DriverName } from "../driver.ts";
 import { LockstepError } from "../errors.ts";
-import { type Hub, type HubClient, openHub } from "../gate/hub.ts";
+import type { Hub, HubClient } from "../gate/hub.ts";
+import { openHub } from "../gate/open-hub.ts";
 import type { Replication } from "../options.ts";
 import { Prototypes } from "./prototypes.ts";
 

@@ -13,7 +13,7 @@ import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import { closeUnused } from "../targets/file.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
-import type { SharedMemory, Slots } from "./slots.ts";
+import { type SharedMemory, type Slots, Turn } from "./slots.ts";
 
 export interface BackfillerContext {
   readonly driver: DriverName;
@@ -27,23 +27,21 @@ export class Backfiller {
   /** How many frames of the log it has put, or found, in every copy's file, the last time. */
   frames = 0;
   readonly #context: BackfillerContext;
-  /** The primary's first. */
-  readonly #copies: readonly [string, ...string[]];
-  #port: MessagePort | null = null;
-  #running = false;
-  #ended: Error | null = null;
-  /** The thread's descriptors of the copies' files. */
-  #files: OpenFiles = [];
+  readonly #primary: string;
+  #thread: Thread | null = null;
+  /** What it is at work on. */
+  #copies: readonly string[] | null = null;
 
-  constructor(context: BackfillerContext, copies: readonly [string, ...string[]]) {
+  constructor(context: BackfillerContext, primary: string) {
     this.#context = context;
-    this.#copies = copies;
+    this.#primary = primary;
   }
 
-  start(): void {
-    this.#port ??= this.#startThread();
-    this.#running = true;
-    this.#post({ type: "backfill" });
+  /** @param copies the paths, the primary's first */
+  start(copies: readonly string[]): void {
+    this.#thread ??= this.#startThread();
+    this.#copies = copies;
+    this.#post({ type: "backfill", copies });
   }
 
   /**
@@ -51,17 +49,16 @@ export class Backfiller {
    * @throws LockstepError its failure
    */
   poll(): boolean {
-    if (!this.#running) return false;
-    const message = receiveMessageOnPort(this.#port as MessagePort) as
-      | { message: BackfillReport }
-      | undefined;
-    if (!message && this.#ended) throw this.#died(this.#ended);
+    if (!this.#copies) return false;
+    const thread = this.#thread as Thread;
+    const message = receiveMessageOnPort(thread.port) as { message: BackfillReport } | undefined;
+    if (!message && thread.ended) throw this.#died(thread.ended);
     if (!message) return true;
-    this.#running = false;
+    this.#copies = null;
     const report = message.message;
     if (report.type === "backfill-failed") throw fromErrorData(report.error);
     this.frames = report.frames;
-    this.#files = report.files;
+    thread.files = report.files;
     return false;
   }
 
@@ -73,25 +70,43 @@ export class Backfiller {
       const seen = slots.bell();
       if (!this.poll()) return;
       const left = deadline - performance.now();
-      if (left <= 0) throw this.#died(new Error(`it did not end within ${timeout} ms`));
+      if (left <= 0) throw this.#hangs();
       slots.waitForBell(seen, left);
     }
   }
 
   /** Ends the thread. Every connection of this process's that we know of is closed. */
   close(): void {
-    if (!this.#port) return;
+    if (!this.#thread) return;
     this.#post({ type: "end" });
-    if (this.#running) return;
-    for (const [path, file] of this.#files) closeUnused(path, file);
+    if (this.#copies) return;
+    for (const [path, file] of this.#thread.files) closeUnused(path, file);
   }
 
-  #startThread(): MessagePort {
+  /** The thread is left to itself, with the descriptors that it has. It begins with no other copy. */
+  #hangs(): LockstepError {
+    const copies = this.#copies as readonly string[];
+    const copy = copies[(this.#thread as Thread).turn.abandon()] as string;
+    this.#post({ type: "end" });
+    this.#thread = this.#copies = null;
+    const { timeout } = this.#context;
+    if (copy === this.#primary) return this.#died(new Error(`it did not end within ${timeout} ms`));
+    return new LockstepError(codes.REPLICA_TIMEOUT, {
+      copy,
+      what: `Its log could not be folded into its file within ${timeout} ms`,
+      state: "Every acknowledged transaction is on every copy",
+      next: "Check the replica's disk; then reopen: the start brings the copies together",
+    });
+  }
+
+  #startThread(): Thread {
     const { port1, port2 } = new MessageChannel();
     port1.unref();
     const { driver, memory } = this.#context;
+    const turn = new Turn();
     const workerData: BackfillerData = {
-      copies: this.#copies,
+      primary: this.#primary,
+      turn: turn.cell,
       driver,
       memory,
       port: port2,
@@ -107,19 +122,20 @@ export class Backfiller {
       },
     );
     worker.unref();
+    const thread: Thread = { port: port1, turn, files: [], ended: null };
     worker.on("error", (error) => {
-      this.#ended = error as Error;
+      thread.ended = error as Error;
     });
-    return port1;
+    return thread;
   }
 
   #post(command: BackfillCommand): void {
-    this.#port?.postMessage(command);
+    this.#thread?.port.postMessage(command);
   }
 
   #died(cause: Error): LockstepError {
     return new LockstepError(codes.WORKER_DIED, {
-      copy: this.#copies[0],
+      copy: this.#primary,
       what: `The thread that folds the logs into the files ended or hangs: ${cause.message}`,
       state: "Every acknowledged transaction is on every copy; nothing more is acknowledged",
       next: "Check the copies' disks, then reopen: the start brings the copies together",
@@ -128,4 +144,10 @@ export class Backfiller {
   }
 }
 
-type OpenFiles = readonly (readonly [path: string, descriptor: number])[];
+interface Thread {
+  readonly port: MessagePort;
+  readonly turn: Turn;
+  /** Its descriptors of the copies' files. */
+  files: readonly (readonly [path: string, descriptor: number])[];
+  ended: Error | null;
+}

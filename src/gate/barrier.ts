@@ -149,9 +149,12 @@ export class Barrier {
         deadline = performance.now() + this.#timeout;
       }
       this.#gate.pollMirrors();
-      const left = deadline - performance.now();
-      if (left <= 0) throw this.#gate.timedOut();
-      await this.#slots.whenBell(seen, left);
+      const now = performance.now();
+      if (now >= deadline) {
+        this.#gate.timeOut();
+        deadline = now + this.#timeout; // of those that are left
+      }
+      await this.#slots.whenBell(seen, deadline - now);
     }
   }
 }

@@ -14,12 +14,14 @@
  * next try. A log that is larger by three times `checkpointBytes` than the size at which this was due
  * is finished at once, however much is left.
  */
+import { LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
 import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
+import type { Roster } from "./roster.ts";
 
 export interface CheckpointOutcome {
   readonly done: boolean;
@@ -36,7 +38,7 @@ const GROWTH = 3;
 
 export class Checkpointer {
   readonly #primary: Primary;
-  readonly #mirrors: readonly Mirror[];
+  readonly #roster: Roster;
   readonly #gate: Gate;
   readonly #backfiller: Backfiller;
   readonly #checkpointBytes: number;
@@ -44,25 +46,43 @@ export class Checkpointer {
   #beginAt: number;
   /** Mirrors that have not yet put on record that their replica's file is being written. */
   #unrecorded: Mirror[] = [];
+  /** Those whose files this round folds ahead. */
+  #recorded: readonly Mirror[] = [];
   /** Is step 1 under way? */
   #ahead = false;
   /** When a checkpoint was first put off, since the last one that was not. */
   #postponedAt: number | null = null;
   /** How much was folded ahead of every log, in frames. */
   #folded = 0;
+  /** How many replicas are being brought up to date from the log and the file as they are. */
+  #held = 0;
 
   constructor(
     primary: Primary,
-    mirrors: readonly Mirror[],
+    roster: Roster,
     gate: Gate,
     context: BackfillerContext & { readonly checkpointBytes: number },
   ) {
     this.#primary = primary;
-    this.#mirrors = mirrors;
+    this.#roster = roster;
     this.#gate = gate;
     this.#checkpointBytes = context.checkpointBytes;
     this.#beginAt = context.checkpointBytes;
-    this.#backfiller = new Backfiller(context, [primary.path, ...mirrors.map(({ path }) => path)]);
+    this.#backfiller = new Backfiller(context, primary.path);
+  }
+
+  /** No checkpoint from now on: the log does not restart, and the file stays as it is. */
+  hold(): void {
+    this.#held++;
+  }
+
+  release(): void {
+    this.#held--;
+  }
+
+  /** The next checkpoint is due now, however small the log. */
+  hasten(): void {
+    this.#beginAt = 0;
   }
 
   /**
@@ -71,6 +91,7 @@ export class Checkpointer {
    * @returns null if no checkpoint ended
    */
   advance(): CheckpointOutcome | null {
+    if (this.#held > 0) return null;
     const logBytes = this.#bytesUpTo(this.#primary.position.frame);
     if (logBytes < this.#beginAt) return null;
     if (!this.#ahead && logBytes <= REST_BYTES) return this.finish();
@@ -83,7 +104,7 @@ export class Checkpointer {
   /** Folds what is left and lets the log restart. Blocks. */
   finish(): CheckpointOutcome {
     this.#waitForAhead();
-    const because = finishAll(this.#primary, this.#mirrors, this.#gate);
+    const because = finishAll(this.#primary, this.#roster, this.#gate);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
@@ -116,9 +137,11 @@ export class Checkpointer {
 
   /** Waits for what is under way. */
   #waitForAhead(): void {
-    for (const mirror of this.#unrecorded) mirror.wait("may-fold");
+    for (const mirror of this.#unrecorded) {
+      unlessLost(this.#gate, mirror, () => mirror.wait("may-fold"));
+    }
     this.#unrecorded = [];
-    this.#backfiller.wait();
+    this.#unlessLost(() => this.#backfiller.wait());
   }
 
   /** Step 1: every read mark moves to its log's end, and every record says what is about to happen. */
@@ -126,19 +149,37 @@ export class Checkpointer {
     this.#ahead = true;
     this.#primary.holdAtEnd();
     this.#primary.sidecar.beginFold(); // durable: a checkpoint is under way, primary, ahead
-    this.#unrecorded = [...this.#mirrors];
-    for (const mirror of this.#mirrors) mirror.post({ type: "begin-fold" });
+    this.#recorded = this.#roster.attached;
+    this.#unrecorded = [...this.#recorded];
+    for (const mirror of this.#recorded) mirror.post({ type: "begin-fold" });
   }
 
   /** Is something of this round still under way? */
   #isAtWork(): boolean {
     if (this.#unrecorded.length > 0) {
-      this.#unrecorded = this.#unrecorded.filter((mirror) => !mirror.arrived("may-fold"));
+      const isAwaited = (mirror: Mirror): boolean =>
+        this.#roster.attached.includes(mirror) &&
+        unlessLost(this.#gate, mirror, () => mirror.arrived("may-fold")) === false;
+      this.#unrecorded = this.#unrecorded.filter(isAwaited);
       // durable: nothing is folded ahead before it is on record
       if (this.#unrecorded.length > 0) return true;
-      this.#backfiller.start();
+      const replicas = this.#recorded.filter((mirror) => this.#roster.attached.includes(mirror));
+      this.#backfiller.start([this.#primary.path, ...replicas.map(({ path }) => path)]);
     }
-    return this.#backfiller.poll();
+    return this.#unlessLost(() => this.#backfiller.poll()) ?? false;
+  }
+
+  /** Asks the backfiller; null if commits go on without the replica whose failure it tells. */
+  #unlessLost<T>(work: () => T): T | null {
+    try {
+      return work();
+    } catch (error) {
+      const path = error instanceof LockstepError ? error.copy : null;
+      const member = this.#roster.members.find((each) => each.path === path);
+      if (!member) throw error;
+      if (member.mirror) this.#gate.lose(member.mirror, error as LockstepError);
+      return null;
+    }
   }
 
   /** The backfiller has ended: is so little left that it can be finished now? */
@@ -157,7 +198,7 @@ export class Checkpointer {
 }
 
 /** @returns null, or who is in the way */
-function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): string | null {
+function finishAll(primary: Primary, roster: Roster, gate: Gate): string | null {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
     if (!primary.foldedHere()) throw restarted(primary.path);
@@ -172,12 +213,16 @@ function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): st
   gate.pass();
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
+  const mirrors = roster.attached;
   for (const mirror of mirrors) mirror.post({ type: "fold" });
   const primaryFolded = primary.fold();
-  const reports = mirrors.map((mirror) => mirror.wait("folded"));
-  const blocked = reports.findIndex((report) => !report.done);
+  let blocked: string | null = null;
+  for (const mirror of mirrors) {
+    const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
+    if (report && !report.done) blocked ??= `${mirror.path}: ${report.because}`;
+  }
   // durable: no restart before every replica is folded
-  if (blocked >= 0) return `${mirrors[blocked]?.path}: ${reports[blocked]?.because}`;
+  if (blocked) return blocked;
   // durable: no restart before the primary is folded
   if (!primaryFolded) return `${primary.path}: a reader is in the way`;
 
@@ -187,4 +232,15 @@ function finishAll(primary: Primary, mirrors: readonly Mirror[], gate: Gate): st
   // 5. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
   return null;
+}
+
+/** Asks a mirror; null if it failed and commits go on without it. */
+function unlessLost<T>(gate: Gate, mirror: Mirror, work: () => T): T | null {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof LockstepError)) throw error;
+    gate.lose(mirror, error);
+    return null;
+  }
 }

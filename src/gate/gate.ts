@@ -13,12 +13,13 @@
  */
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import type { Position } from "../lineage/position.ts";
+import { type Position, samePosition } from "../lineage/position.ts";
 import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
+import type { Roster } from "./roster.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
 
 /** How much is handed over at once although its transaction has not ended; it is synced meanwhile. */
@@ -39,7 +40,7 @@ export class Gate {
   /** How often a commit waited for room in the ring. */
   waits = 0;
   readonly #primary: Primary;
-  readonly #mirrors: readonly Mirror[];
+  readonly #roster: Roster;
   readonly #slots: Slots;
   readonly #ring: RingWriter;
   /** In milliseconds. */
@@ -54,12 +55,12 @@ export class Gate {
 
   constructor(
     primary: Primary,
-    mirrors: readonly Mirror[],
+    roster: Roster,
     { memory, slots, timeout }: { memory: SharedMemory; slots: Slots; timeout: number },
   ) {
     this.#primary = primary;
     this.durable = primary.position;
-    this.#mirrors = mirrors;
+    this.#roster = roster;
     this.#slots = slots;
     this.#ring = new RingWriter(memory.ring);
     this.#timeout = timeout;
@@ -181,38 +182,62 @@ export class Gate {
     return this.#ring.head - this.#requested >= BATCH_BYTES;
   }
 
-  /** Has every replica synced the ring's content up to `head`? */
+  /** Has every replica that is waited for synced the ring's content up to `head`? */
   isConfirmed(head: number): boolean {
-    const end = this.#ring.head;
-    for (const { index } of this.#mirrors) {
-      const behind = (end - this.#slots.tail(index)) >>> 0; // tails wrap, the ring's head does not
-      if (end - behind < head) return false;
+    for (const { index } of this.#roster.attached) {
+      if (!this.hasConfirmed(index, head)) return false;
     }
     return true;
   }
 
-  /** @throws LockstepError what a mirror has failed with */
+  hasConfirmed(index: number, head: number): boolean {
+    const end = this.#ring.head;
+    const behind = (end - this.#slots.tail(index)) >>> 0; // tails wrap, the ring's head does not
+    return end - behind >= head;
+  }
+
+  /** @throws LockstepError what a mirror has failed with, if commits do not go on without it */
   pollMirrors(): void {
-    for (const mirror of this.#mirrors) {
+    for (const mirror of this.#roster.attached) {
       const failure = mirror.poll();
-      if (failure) throw failure;
+      if (failure) this.lose(mirror, failure);
     }
   }
 
-  /** The failure of the mirror that is the furthest behind: it has not moved for too long. */
-  timedOut(): LockstepError {
-    return this.#slowestMirror().timedOut();
+  /**
+   * The mirror that is the furthest behind has not moved for too long.
+   * @throws LockstepError its failure, if commits do not go on without it
+   */
+  timeOut(): void {
+    const mirror = this.#slowestMirror();
+    if (mirror) this.lose(mirror, mirror.timedOut());
+  }
+
+  /** Commits go on without a mirror. @throws LockstepError its failure, if they do not */
+  lose(mirror: Mirror, failure: LockstepError): void {
+    this.#roster.lose(mirror, failure, this.durable);
+  }
+
+  /**
+   * A replica that was brought up to `held`, in the present generation or at its base, is waited for
+   * again: what it still lacks goes through the ring, where the others have it already.
+   */
+  admit(index: number, mirror: Mirror, held: Position): void {
+    this.handOver();
+    this.#publish(false); // nobody may begin behind what is published
+    const tail = this.#ring.head;
+    this.#slots.admit(index, tail); // before it is told, and before anybody waits for it
+    mirror.post({ type: "join", tail: tail >>> 0 });
+    this.#roster.join(index, mirror, held); // from now on the ring keeps what it needs
+    const { index: log, position } = this.#primary;
+    if (!samePosition(held, position)) this.#send(log, sameSalts(held, log) ? held.frame : 0);
+    this.#roster.sent(mirror, this.requestSync());
   }
 
   /** Where the slowest mirror is. */
   get slowestTail(): number {
-    const { head } = this.#ring;
-    let slowest = head >>> 0;
-    for (const { index } of this.#mirrors) {
-      const tail = this.#slots.tail(index);
-      if ((head - tail) >>> 0 > (head - slowest) >>> 0) slowest = tail;
-    }
-    return slowest;
+    const slowest = this.#slowestMirror();
+    return slowest ? this.#slots.tail(slowest.index) : this.#ring.head >>> 0;
   }
 
   /** Copies frames `after + 1` to the log's end into the ring, in pieces if they are many. */
@@ -274,16 +299,25 @@ export class Gate {
       }
       this.pollMirrors();
       const now = performance.now();
-      if (now >= deadline) throw this.timedOut();
+      if (now >= deadline) {
+        this.timeOut();
+        deadline = now + this.#timeout; // of those that are left
+      }
       if (now >= end) return false;
       this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
     }
   }
 
-  #slowestMirror(): Mirror {
+  /** The one that is the furthest behind; null if none is attached. */
+  #slowestMirror(): Mirror | null {
     const { head } = this.#ring;
-    const late = this.#mirrors.find((mirror) => this.#slots.tail(mirror.index) !== head >>> 0);
-    return (late ?? this.#mirrors[0]) as Mirror;
+    let slowest: Mirror | null = null;
+    let behind = -1;
+    for (const mirror of this.#roster.attached) {
+      const distance = (head - this.#slots.tail(mirror.index)) >>> 0;
+      if (distance > behind) [slowest, behind] = [mirror, distance];
+    }
+    return slowest;
   }
 }
 

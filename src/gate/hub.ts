@@ -7,27 +7,24 @@ import fs from "node:fs";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { realPath, walPath } from "../lineage/describe.ts";
-import { formatPosition, type Position } from "../lineage/position.ts";
-import {
-  type DurableOptions,
-  type ReplicaStatus,
-  ReplicationHandle,
-  type ReplicationStatus,
-} from "../observe.ts";
+import { type Copy, realPath, walPath } from "../lineage/describe.ts";
+import { formatPosition } from "../lineage/position.ts";
+import { type DurableOptions, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
 import type { Replication } from "../options.ts";
-import { frameOffset, sameSalts } from "../wal/format.ts";
-import type { SharedIndex } from "../wal/shared-index.ts";
 import { Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
+import { distinct } from "./distinct.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
 import { Mirror } from "./mirror.ts";
 import { Primary } from "./primary.ts";
+import { Rejoins } from "./rejoins.ts";
+import { type Member, Roster } from "./roster.ts";
 import { allocate, Slots } from "./slots.ts";
 import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
+import { statusOf } from "./status-of.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
 const RING_BYTES = 4 << 20;
@@ -42,75 +39,98 @@ export interface HubClient {
   closeNative(): void;
 }
 
-const hubs = new Map<string, Hub>();
-
-/**
- * Locks the copies, proves their lineage and brings them together; before the application's own
- * connection is opened. A second call for the same primary shares the first one's hub.
- * @throws LockstepError, any code of the start
- */
-export function openHub(driver: DriverName, path: string, options: Replication): Hub {
-  const key = realPath(path);
-  const shared = hubs.get(key);
-  if (shared) {
-    shared.share(driver, options);
-    return shared;
-  }
-  const hub = new Hub(key, driver, options);
-  hubs.set(key, hub);
-  return hub;
-}
-
 export class Hub {
   readonly replication: ReplicationHandle;
   readonly #key: string;
   readonly #driver: DriverName;
   readonly #options: Replication;
   readonly #primary: Primary;
-  readonly #mirrors: Mirror[] = [];
+  readonly #roster: Roster;
   readonly #gate: Gate;
   /** With durability `barrier`: who waits for what was committed. */
   readonly #barrier: Barrier | null;
   readonly #checkpointer: Checkpointer;
   readonly #clients = new Set<HubClient>();
+  readonly #onClose: () => void;
+  #rejoins: Rejoins | null = null;
   #references = 1;
   #failure: LockstepError | null = null;
 
-  constructor(key: string, driver: DriverName, options: Replication) {
+  /**
+   * @param absent the replicas that are not at hand, and why
+   * @param onClose nobody may share it any more
+   */
+  constructor(
+    key: string,
+    driver: DriverName,
+    options: Replication,
+    { absent, onClose }: { absent: ReadonlyMap<string, LockstepError>; onClose: () => void },
+  ) {
     this.#key = key;
+    this.#onClose = onClose;
     this.#driver = driver;
     this.#options = options;
     const memory = allocate(options.replicas.length, RING_BYTES);
     const slots = new Slots(memory);
-    const { replicaTimeout: timeout, onProgress } = options;
+    const { replicaTimeout: timeout, checkpointBytes, durability, minCopies, onProgress } = options;
+    const context = { driver, memory, slots, timeout, onProgress };
     distinct(key, options.replicas);
     this.#primary = new Primary(loadDriver(driver), key);
+    const mirrors: Mirror[] = [];
     try {
-      const context = { driver, memory, slots, timeout, onProgress };
-      const replicas = options.replicas.map(realPath);
-      const mayRest = !fs.existsSync(walPath(key));
-      const glimpsed = replicas.map((path) => (mayRest ? glimpse(loadDriver(driver), path) : null));
-      replicas.forEach((path, i) => {
-        this.#mirrors.push(new Mirror(context, path, i, glimpsed[i] ?? null));
+      const glimpses = this.#glimpses(absent);
+      const paths = options.replicas.map((path, i) => {
+        const mirror = absent.has(path)
+          ? null
+          : new Mirror(context, realPath(path), i, glimpses[i] ?? null);
+        if (mirror) mirrors.push(mirror);
+        return [realPath(path), mirror, absent.get(path) ?? null] as const;
       });
-      this.#gate = new Gate(this.#primary, this.#mirrors, { memory, slots, timeout });
-      bringTogether(loadDriver(driver), this.#primary, this.#mirrors, this.#gate, options);
-      const { checkpointBytes, durability } = options;
+      this.#roster = new Roster(this.#primary, minCopies, paths);
+      this.#gate = new Gate(this.#primary, this.#roster, { memory, slots, timeout });
+      bringTogether(loadDriver(driver), this.#primary, mirrors, this.#gate, options);
       const aheadContext = { driver, memory, slots, timeout, checkpointBytes };
-      this.#checkpointer = new Checkpointer(this.#primary, this.#mirrors, this.#gate, aheadContext);
+      this.#checkpointer = new Checkpointer(this.#primary, this.#roster, this.#gate, aheadContext);
       const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
       this.#barrier =
         durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
+      const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
+      const live = { primary, roster, gate, checkpointer: this.#checkpointer };
+      this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
+      this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
+      this.#roster.onRejoined = ({ path }) =>
+        this.#tell(() => this.replication.emit("rejoined", path));
+      this.#roster.begin();
     } catch (error) {
-      this.#abandon();
+      this.#abandon(mirrors);
       throw gateFailure(key, error);
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
-    for (const mirror of this.#mirrors) mirror.onFailure = (failure) => this.#fence(failure);
+    for (const mirror of mirrors) this.#heed(mirror);
     this.replication = new ReplicationHandle(() => this.#status(), {
       durable: (waiting) => this.#durable(waiting),
       durableSync: (patience) => this.#durableSync(patience),
     });
+  }
+
+  /** What can be seen of each replica before its thread runs; null: that has to say. */
+  #glimpses(absent: ReadonlyMap<string, unknown>): (Copy | null)[] {
+    const mayRest = !fs.existsSync(walPath(this.#key)) && absent.size === 0;
+    return this.#options.replicas.map((path) =>
+      mayRest ? glimpse(loadDriver(this.#driver), realPath(path)) : null,
+    );
+  }
+
+  /** Its failure is noticed at once, even when nobody commits. */
+  #heed(mirror: Mirror): void {
+    mirror.onFailure = (failure) => {
+      if (this.#failure) return;
+      try {
+        this.#gate.lose(mirror, failure);
+      } catch (error) {
+        this.#fence(error);
+      }
+    };
   }
 
   /** What fenced the connections, or null. */
@@ -124,6 +144,7 @@ export class Hub {
     const same =
       driver === this.#driver &&
       options.durability === this.#options.durability &&
+      options.minCopies === this.#options.minCopies &&
       options.replicas.length === this.#options.replicas.length &&
       options.replicas.every((path, i) => path === this.#options.replicas[i]);
     if (!same) {
@@ -142,7 +163,6 @@ export class Hub {
     client.exec("PRAGMA synchronous=NORMAL"); // the gate syncs; SQLite need not
     client.exec("PRAGMA wal_autocheckpoint=0"); // see checkpoint.ts
     this.#clients.add(client);
-    exitHook();
   }
 
   /**
@@ -163,6 +183,31 @@ export class Hub {
       const outcome = this.#checkpointer.advance();
       if (!outcome) this.#primary.growAhead();
       return outcome;
+    });
+    if (!this.#roster.isWhole) this.#tend();
+  }
+
+  /** Attends to replicas that commits go on without. */
+  readonly #tend = (): void => {
+    if (this.#failure) return;
+    try {
+      this.#gate.handOver();
+      this.#checkpoint(() => this.#checkpointer.advance());
+      for (const mirror of this.#rejoins?.advance() ?? []) this.#heed(mirror);
+      this.#gate.pollMirrors();
+      this.#roster.complete((index, head) => this.#gate.hasConfirmed(index, head));
+    } catch (error) {
+      this.#fence(error);
+    }
+  };
+
+  /** Commits go on without a replica: it is on record. */
+  #degraded(member: Member, mirror: Mirror | null): void {
+    const { path, lastError } = member;
+    this.#rejoins?.begin(member, mirror);
+    // Not before the caller of a constructor could listen.
+    queueMicrotask(() => {
+      this.#tell(() => this.replication.emit("degraded", path, lastError as LockstepError));
     });
   }
 
@@ -244,8 +289,9 @@ export class Hub {
 
   /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */
   #close(): void {
-    hubs.delete(this.#key);
+    this.#onClose();
     const known = this.#failure;
+    this.#rejoins?.stop();
     let folded = false;
     if (!known) {
       try {
@@ -260,12 +306,14 @@ export class Hub {
     // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
     const failed = everyStep([
       () => this.#checkpointer.rest(), // nobody writes a copy's file when its lock is let go
-      ...this.#mirrors.map((mirror) => () => mirror.close(folded, event)),
+      ...this.#roster.attached.map((mirror) => () => mirror.close(folded, event)),
+      () => this.#rejoins?.close(),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),
     ]);
     if (failed) this.#fence(failed.error);
-    const failure = this.#failure ?? this.#mirrors.find((mirror) => mirror.failure)?.failure;
+    const failure =
+      this.#failure ?? this.#roster.attached.find((mirror) => mirror.failure)?.failure;
     if (failure && !known) throw failure;
   }
 
@@ -290,36 +338,18 @@ export class Hub {
   }
 
   /** A start that was refused: let go of everything, change nothing. */
-  #abandon(): void {
+  #abandon(mirrors: readonly Mirror[]): void {
+    this.#rejoins?.stop();
     everyStep([
-      ...this.#mirrors.map((mirror) => () => mirror.close(false, "")),
+      ...mirrors.map((mirror) => () => mirror.close(false, "")),
       () => this.#primary.close(false, ""),
     ]);
   }
 
   #status(): ReplicationStatus {
-    const { position } = this.#primary;
-    const { durable } = this.#gate;
-    const closed = this.#references === 0;
-    const log = this.#failure || closed ? null : this.#primary.readIndex();
-    return {
-      primary: {
-        path: this.#key,
-        position: formatPosition(position),
-        logBytes: log ? frameOffset(log.frames + 1, log.pageSize) : 0,
-      },
-      replicas: this.#mirrors.map(
-        (mirror): ReplicaStatus => ({
-          path: mirror.path,
-          state: mirror.failure ? "failed" : closed ? "closed" : "mirroring",
-          position: mirror.failure ? null : formatPosition(durable),
-          lag: log ? framesBetween(durable, log) : 0,
-          lastError: mirror.failure,
-        }),
-      ),
-      waits: this.#gate.waits,
-      failure: this.#failure,
-    };
+    const [primary, roster, failure] = [this.#primary, this.#roster, this.#failure];
+    const { durable, waits } = this.#gate;
+    return statusOf(primary, roster, { durable, waits, failure, isClosed: this.#references === 0 });
   }
 }
 
@@ -330,47 +360,5 @@ function assertTimeout(timeout: unknown): void {
     what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
     state: "Nothing was waited for",
     next: "Correct the option",
-  });
-}
-
-/** How many frames of the log are after a position. */
-function framesBetween(position: Position, log: SharedIndex): number {
-  return sameSalts(position, log) ? Math.max(0, log.frames - position.frame) : log.frames;
-}
-
-/** A copy of a file on itself is none. */
-function distinct(primary: string, replicas: readonly string[]): void {
-  const seen = new Set<string>();
-  for (const path of [primary, ...replicas].map(realPath)) {
-    const file = fs.statSync(path, { throwIfNoEntry: false });
-    const names = [path, ...(file ? [`${file.dev}:${file.ino}`] : [])];
-    if (names.some((name) => seen.has(name))) {
-      throw new LockstepError(codes.BAD_OPTION, {
-        copy: path,
-        what: "Two of the copies are the same file",
-        state: "Nothing was opened",
-        next: "Name a different path for each replica, on another disk if it is to survive this one",
-      });
-    }
-    for (const name of names) seen.add(name);
-  }
-}
-
-let exitHooked = false;
-
-/** A database that was never closed is closed at exit, or the driver would do it behind our back. */
-function exitHook(): void {
-  if (exitHooked) return;
-  exitHooked = true;
-  process.on("exit", () => {
-    for (const hub of [...hubs.values()]) {
-      try {
-        hub.closeAll();
-      } catch (error) {
-        // Nobody is left to catch it; the next start finds the copies as after a crash.
-        process.exitCode ||= 1;
-        console.error(error);
-      }
-    }
   });
 }

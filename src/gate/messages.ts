@@ -11,6 +11,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { DriverName } from "../driver.ts";
 import type { ErrorData } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
+import type { Fingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Progress } from "../options.ts";
 import type { SharedMemory } from "./slots.ts";
@@ -28,12 +29,14 @@ export interface WorkerData {
 export interface Membership {
   readonly databaseId: string;
   readonly timeline: number;
-  /** The primary's position; the primary stands still while a command carries it. */
+  /** The primary's position; it stands still there, or at least its file does. */
   readonly position: Position;
   /** The content under the first frame of the primary's log. */
   readonly base: Position | null;
   /** The primary's path. */
   readonly primary: string;
+  /** If commits go on meanwhile: what its file, which holds `position`, is and must stay. */
+  readonly file: Fingerprint | null;
   /** What the primary's content has passed through: the replica may become a primary itself. */
   readonly history: readonly Position[];
 }
@@ -55,10 +58,14 @@ export type Command =
   /** Make a whole, durable copy of the replica at `to`. Answered by `ready`. */
   | { readonly type: "export"; readonly to: string }
   /**
-   * Start, step 3: open the replica and mirror from the ring. Answered by `attached`. With `seen`:
-   * only if it is still as it was seen before it was locked.
+   * Step 3: open the replica, to append to it. Answered by `attached`. With `seen`: only if it is
+   * still as it was seen before it was locked.
    */
   | { readonly type: "attach"; readonly timeline: number; readonly seen: Copy | null }
+  /** To catch up: append frames from the primary's log, `to` included. Answered by `followed`. */
+  | { readonly type: "follow"; readonly log: string; readonly to: Position }
+  /** Mirror what comes through the ring, from there on. */
+  | { readonly type: "join"; readonly tail: number }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */
@@ -76,6 +83,7 @@ export type Report =
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
   | { readonly type: "ready" }
   | { readonly type: "attached"; readonly position: Position }
+  | { readonly type: "followed" }
   | { readonly type: "may-fold" }
   | { readonly type: "folded"; readonly done: boolean; readonly because: string }
   /** Nothing more is written to this replica. STATE becomes FAILED after it. */
@@ -84,16 +92,17 @@ export type Report =
 
 /** What the backfiller is started with. */
 export interface BackfillerData {
-  /** The paths, the primary's first. */
-  readonly copies: readonly [string, ...string[]];
+  /** The path. */
+  readonly primary: string;
+  readonly turn: Int32Array<SharedArrayBuffer>;
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly port: MessagePort;
 }
 
 export type BackfillCommand =
-  /** Fold as much of every log as readers allow. Answered by `backfilled` or `backfill-failed`. */
-  { readonly type: "backfill" } | { readonly type: "end" };
+  /** Fold as much of these logs as readers allow. Answered by `backfilled` or `backfill-failed`. */
+  { readonly type: "backfill"; readonly copies: readonly string[] } | { readonly type: "end" };
 
 export type BackfillReport =
   /** So many frames are in every file, synced; and the descriptors that it has of the files. */

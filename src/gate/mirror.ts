@@ -41,6 +41,7 @@ export class Mirror {
   /** Reports that came while nobody waited. */
   readonly #inbox: Report[] = [];
   #hung = false;
+  #ended = false;
   readonly #born = performance.now();
 
   constructor(
@@ -71,7 +72,10 @@ export class Mirror {
     );
     this.#worker.unref();
     this.#worker.on("error", (error) => this.#died(error as Error));
-    this.#worker.on("exit", () => this.#died(null));
+    this.#worker.on("exit", () => {
+      this.#ended = true;
+      this.#died(null);
+    });
     port1.on("message", (report: Report) => this.#unasked(report));
     port1.unref();
   }
@@ -106,6 +110,14 @@ export class Mirror {
     }
   }
 
+  /** The next report that has come, if any. Does not wait. @throws LockstepError its failure */
+  nextReport(): Report | null {
+    const report = this.#next();
+    if (this.failure) throw this.failure;
+    if (!report && this.#isStillborn()) throw this.#died(null);
+    return report;
+  }
+
   /** Has it reported `type`? Does not wait. @throws LockstepError its failure */
   arrived(type: Report["type"]): boolean {
     const report = this.#next();
@@ -122,6 +134,7 @@ export class Mirror {
   attach(timeline: number): void {
     this.#seen = this.#isLooked ? null : this.copy;
     this.post({ type: "attach", timeline, seen: this.#seen });
+    this.post({ type: "join", tail: 0 });
   }
 
   /** What the replica holds, as it was glimpsed; else waits until the worker has attached it. */
@@ -163,12 +176,24 @@ export class Mirror {
     return this.failure;
   }
 
+  /** Nobody waits for it again: it lets go of the replica, as soon as it can. */
+  dismiss(event: string): void {
+    this.onFailure = () => {};
+    this.giveUp(); // durable: before the primary moves on without it
+    this.post({ type: "close", event, fold: false });
+  }
+
+  /** Has it let go of the replica, or did its thread end? */
+  get hasLetGo(): boolean {
+    return this.#ended || this.#slots.state(this.index) === states.CLOSED;
+  }
+
   /**
    * Lets go of the replica. Does not wait for a worker that hangs: it lets go when it can.
    * @param fold to be at rest; else its log stays, as after a crash
    */
   close(fold: boolean, event: string): void {
-    if (this.#slots.state(this.index) === states.CLOSED) return;
+    if (this.hasLetGo) return;
     this.post({ type: "close", event, fold });
     if (!this.#hung) this.wait("closed");
   }

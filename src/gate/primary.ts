@@ -35,6 +35,7 @@ import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
 import { everyStep } from "./every-step.ts";
+import { cannotBeOpened, cannotBeReplicated } from "./primary-errors.ts";
 import { pause } from "./slots.ts";
 
 const LOCK_WAIT_MS = 5000;
@@ -370,27 +371,4 @@ export class Primary {
 
 function journalMode(connection: Connection, set: "" | "=WAL"): string {
   return String(connection.all(`PRAGMA journal_mode${set}`)[0]?.["journal_mode"]);
-}
-
-/** What SQLite says of a file that is no database, or that another program does not let go. */
-function cannotBeOpened(copy: string, error: unknown): unknown {
-  if (isBusy(error)) return busy(copy, error);
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  if (code !== "SQLITE_NOTADB" && errcode !== 26) return error;
-  return new LockstepError(codes.NOT_A_DATABASE, {
-    copy,
-    what: "The file does not begin like a SQLite database",
-    state: "It was only read",
-    next: "Name a SQLite database, or restore this one: lockstep restore REPLICA PRIMARY --force",
-    cause: error,
-  });
-}
-
-function cannotBeReplicated(copy: string, mode: string): LockstepError {
-  return new LockstepError(codes.BUSY, {
-    copy,
-    what: `Its journal mode is ${mode} and SQLite would not change it to WAL`,
-    state: "Nothing was changed",
-    next: "Close other programs that use this database, then open it again",
-  });
 }

@@ -118,11 +118,13 @@ export class RingWriter {
 export class RingReader {
   readonly #bytes: Uint8Array;
   readonly #words: Uint32Array;
-  #tail = 0;
+  #tail: number;
 
-  constructor(ring: Uint8Array<SharedArrayBuffer>) {
+  /** @param tail where to begin */
+  constructor(ring: Uint8Array<SharedArrayBuffer>, tail: number) {
     this.#bytes = ring;
     this.#words = new Uint32Array(ring.buffer);
+    this.#tail = tail;
   }
 
   get tail(): number {

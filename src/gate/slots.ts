@@ -10,10 +10,12 @@
  *   SYNC       stored by the committing thread AFTER HEAD: what must be synced, up to there
  *   WORK       counted up by the committing thread after HEAD and SYNC were stored or a command was posted
  *   BELL       counted up by a worker after its TAIL or STATE was stored or a message was posted
- *   TAIL(i)    stored by worker i; passes a transaction's end only AFTER that is synced on replica i
+ *   TAIL(i)    stored by worker i; passes a transaction's end only AFTER that is synced on replica i.
+ *              When a replica rejoins, stored by the committing thread BEFORE the worker is told
  *   STATE(i)   stored by worker i, see `states`; FAILED only AFTER the error was posted
  *   GIVEN_UP(i)  stored by the committing thread when it stops waiting for worker i, BEFORE the
- *              primary may move on: what worker i reads of the primary from then on is worth nothing
+ *              primary may move on: what worker i reads of the primary, or of the ring, from then
+ *              on is worth nothing. It reads GIVEN_UP AFTER it has used what it read
  *
  * Whoever waits reads the counter FIRST, then looks whether there is something to do, then waits
  * for the counter to differ from what it read: a store in between ends the wait at once.
@@ -115,6 +117,17 @@ export class Slots {
     Atomics.store(this.#cells, at(replica, GIVEN_UP), 1);
   }
 
+  /** Worker `replica` has ended; another one is about to be started for it. */
+  renew(replica: number): void {
+    Atomics.store(this.#cells, at(replica, STATE), states.NONE);
+    Atomics.store(this.#cells, at(replica, GIVEN_UP), 0);
+  }
+
+  /** Worker `replica`, which waits for it, takes part from here on: it has all before `tail`. */
+  admit(replica: number, tail: number): void {
+    Atomics.store(this.#cells, at(replica, TAIL), tail | 0);
+  }
+
   // A worker's side.
 
   /** Up to where the ring must be synced; to be read BEFORE the head. */
@@ -153,6 +166,31 @@ export class Slots {
     Atomics.wait(this.#cells, WORK, seen);
   }
 }
+
+/**
+ * Which copy the backfiller's thread is at. The committing thread has the last word: after it has
+ * abandoned the other one, that begins with no further copy.
+ */
+export class Turn {
+  readonly cell: Int32Array<SharedArrayBuffer>;
+
+  constructor(cell = new Int32Array(new SharedArrayBuffer(4))) {
+    this.cell = cell;
+  }
+
+  /** The thread's side: may it begin with this copy? */
+  take(copy: number): boolean {
+    const before = Atomics.load(this.cell, 0);
+    return before !== ABANDONED && Atomics.compareExchange(this.cell, 0, before, copy) === before;
+  }
+
+  /** The committing thread's side: at which copy is it, and was the last? */
+  abandon(): number {
+    return Atomics.exchange(this.cell, 0, ABANDONED);
+  }
+}
+
+const ABANDONED = -1;
 
 function at(replica: number, cell: number): number {
   return PER_REPLICA + replica * CELLS_PER_REPLICA + cell;

@@ -141,6 +141,7 @@ function membershipOf({ path, sidecar }: Primary, { position, base, state }: Cop
     position: position as Position,
     base,
     primary: path,
+    file: null,
     history: sidecar.history,
   };
 }
@@ -160,7 +161,7 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   const compared = voucher?.copy?.position ?? originPosition(timeline);
   const history = voucher ? sidecar.history : [];
   const membership = { databaseId, timeline, position: compared, base: null, history };
-  adopt(equal, { ...membership, primary: primary.path });
+  adopt(equal, { ...membership, primary: primary.path, file: null });
   // The switch to WAL mode writes page 1: then the replicas stand one step behind.
   const position = wasWal || equal.length === 0 ? compared : originPosition(timeline);
   sidecar.update(

@@ -84,12 +84,13 @@ export function realPath(file: string): string {
   }
 }
 
-// --- internal ---
-
-function deviceOf(directory: string): string | null {
+/** The file system that a directory is on; null if there is none. */
+export function deviceOf(directory: string): string | null {
   const stat = fs.statSync(directory, { bigint: true, throwIfNoEntry: false });
   return stat ? String(stat.dev) : null;
 }
+
+// --- internal ---
 
 interface Proof {
   readonly position: Position | null;

@@ -20,6 +20,7 @@ import { type Connection, type Driver, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
+import { isOpenHere } from "./open-here.ts";
 import type { Position } from "./position.ts";
 
 export const SIDECAR_FORMAT = 1;
@@ -50,8 +51,20 @@ export interface SidecarState {
   readonly folding: boolean;
   /** Of a primary: the paths of replicas that were on other file systems than it is. */
   readonly apart: readonly string[];
+  /** Of a primary: the replicas that commits went on without, and have not rejoined. */
+  readonly detached: readonly Detached[];
   /** A re-synchronisation that was begun: the log under these salts leads to this position. */
   readonly resync: (Salts & { readonly to: Position }) | null;
+}
+
+/** A replica that lacks acknowledged commits. */
+export interface Detached {
+  readonly path: string;
+  /** What it was last known to hold; null if that was before the last start. */
+  readonly position: Position | null;
+  readonly since: string;
+  /** The code of what it failed with. */
+  readonly code: string;
 }
 
 export interface Owner {
@@ -287,6 +300,7 @@ function emptyState(role: Role): SidecarState {
     folded: null,
     folding: false,
     apart: [],
+    detached: [],
     resync: null,
   };
 }
@@ -314,7 +328,7 @@ function readState(connection: Connection): SidecarState | null {
   if (state.format !== SIDECAR_FORMAT) {
     throw new Error(`its format is ${state.format}, this Lockstep reads ${SIDECAR_FORMAT}`);
   }
-  return state;
+  return { ...state, detached: state.detached ?? [] }; // records made before there were any
 }
 
 function readHistory(connection: Connection): Position[] {
@@ -326,22 +340,6 @@ function readHistory(connection: Connection): Position[] {
 
 function prune(connection: Connection, table: "history" | "event", keep: number): void {
   connection.all(`DELETE FROM ${table} WHERE id <= (SELECT max(id) FROM ${table}) - ?`, keep);
-}
-
-/**
- * Has this process opened the file already? Two SQLite libraries in one process do not see each
- * other's locks, and closing a second descriptor would drop those of the first. Known on Linux only.
- */
-function isOpenHere(path: string): boolean {
-  const descriptors = "/proc/self/fd";
-  if (!fs.existsSync(descriptors)) return false;
-  return fs.readdirSync(descriptors).some((fd) => {
-    try {
-      return fs.readlinkSync(`${descriptors}/${fd}`) === path;
-    } catch {
-      return false; // closed meanwhile, for instance that of the directory itself
-    }
-  });
 }
 
 function lockedError(copy: string): LockstepError {

@@ -11,12 +11,12 @@ import { workerData } from "node:worker_threads";
 import { isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
-import { Slots } from "../gate/slots.ts";
+import { Slots, Turn } from "../gate/slots.ts";
 import { checkpoint, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
-const { copies, driver: name, memory, port } = workerData as BackfillerData;
-const [primary] = copies;
+const { primary, driver: name, memory, port, ...data } = workerData as BackfillerData;
+const turn = new Turn(data.turn);
 const driver = loadDriver(name);
 const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */
@@ -26,11 +26,14 @@ port.on("message", (command: BackfillCommand) => {
   if (command.type === "end") return port.close();
   let copy = primary;
   try {
-    const frames = copies.map((path) => {
+    let frames = Number.POSITIVE_INFINITY;
+    for (const [i, path] of command.copies.entries()) {
+      // durable: nothing is folded that is not on record
+      if (!turn.take(i)) return port.close();
       copy = path;
-      return backfill(path);
-    });
-    post({ type: "backfilled", frames: Math.min(...frames), files: [...files] });
+      frames = Math.min(frames, backfill(path));
+    }
+    post({ type: "backfilled", frames, files: [...files] });
   } catch (error) {
     post({ type: "backfill-failed", error: toErrorData(failure(copy, error)) });
   }

@@ -23,6 +23,7 @@ import {
   decodeWalHeader,
   frameOffset,
   frameSize,
+  type Salts,
   type Sums,
   sameSalts,
   sameSums,
@@ -74,6 +75,11 @@ export class Delivery {
     return this.#position;
   }
 
+  /** The first frame that it lacks of the generation of a position. */
+  next({ salt1, salt2 }: Salts): number {
+    return sameSalts(this.#position, { salt1, salt2 }) ? this.#position.frame + 1 : 1;
+  }
+
   /** Verifies the frames of one record and writes those that the replica does not have yet. */
   deliver(record: FramesRecord, window: Window): void {
     const headerSize = record.first === 1 ? WAL_HEADER_SIZE : 0;
@@ -107,6 +113,7 @@ export class Delivery {
         this.#target.show({ ...header, frames: 0 });
       }
       this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
+      this.#assertWanted(); // durable: what was overwritten while it was written is not shown
       this.#unsyncedBytes += count * size;
       this.#commit = walk.lastCommit ?? this.#commit;
       this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
@@ -162,15 +169,21 @@ export class Delivery {
     return true;
   }
 
+  /** @throws LockstepError if the committing thread has moved on: what was read may be overwritten */
+  #assertWanted(): void {
+    if (!this.#wanted()) throw nobodyWaits(this.#sidecar.copy);
+  }
+
   /** A record of a generation that the replica's log does not hold yet. */
   #begin(record: FramesRecord, window: Window): void {
     invariant(record.first === 1, "a new generation begins at its first frame", { record });
     const header = decodeWalHeader(window.bytes.subarray(window.at, window.at + WAL_HEADER_SIZE));
     if (!header || !sameSalts(header, record)) throw broken("the log's header is not valid");
+    this.#assertWanted(); // durable: no generation on a base that the replica does not hold
     this.sync();
     // durable: no new generation over an unfolded one
     while (!this.fold()) {
-      if (!this.#wanted()) throw nobodyWaits(this.#sidecar.copy);
+      this.#assertWanted();
       pause(READER_WAIT_MS); // the committing thread keeps the deadline
     }
     const base = this.#position;
@@ -206,9 +219,9 @@ function pick({ sum1, sum2 }: { sum1: number; sum2: number }): { sum1: number; s
 function nobodyWaits(copy: string): LockstepError {
   return new LockstepError(codes.REPLICA_TIMEOUT, {
     copy,
-    what: "A reader of the replica kept its log from restarting until nobody waited any more",
-    state: "The replica holds all that was acknowledged",
-    next: "Close that reader, then reopen",
+    what: "Nobody waited any more when the replica got to what it was to write",
+    state: "It holds all that was acknowledged until then",
+    next: "Check its disk, and for readers that keep its log from restarting; then reopen",
   });
 }
 

@@ -10,8 +10,8 @@ import type { Driver } from "../driver.ts";
 import type { Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
-import { stampUnused } from "../lineage/fingerprint.ts";
-import { assertNobodyHasOpen, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
+import { readFingerprint, sameFingerprint, stampUnused } from "../lineage/fingerprint.ts";
+import { assertNobodyHasOpen, busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
@@ -32,6 +32,7 @@ export async function makeCopy(
   fs.rmSync(fresh, { force: true });
   moveStrayLogs(copy); // durable: no foreign log beside the copy
   await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
+  assertStill(membership);
   const file = stampUnused(fresh);
   // durable, in this order: a copy: recorded, then named
   sidecar.update(
@@ -87,6 +88,7 @@ export async function resynchronise(
   foldAndRecord(driver, sidecar, from);
   const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
   const { differing } = await runBulk(task, copy, watch);
+  assertStill(membership);
   // durable: a re-synchronisation is on record
   sidecar.update({ resync: { ...salts, to: membership.position } });
   if (differing > 0) {
@@ -142,6 +144,13 @@ export async function exportCopy(
 }
 
 // --- internal ---
+
+/** @throws LockstepError BUSY if another program folded the primary's log while its file was read */
+function assertStill({ primary, file }: Membership): void {
+  const now = file && readFingerprint(primary);
+  // durable: a copy of one position
+  if (file && (!now || !sameFingerprint(now, file))) throw busy(primary);
+}
 
 /** Of the primary's past and its present, what the replica's record lacks. */
 function past({ history }: Sidecar, membership: Membership): Position[] {

@@ -4,10 +4,11 @@
  *
  *   1  look      lock the sidecar, describe the replica, report it
  *   2  prepare   do what the committing thread decides: copy, delta, compare, adopt, install a log
- *   3  mirror    deliver what comes through the ring, sync, confirm; fold when told
- *   4  close     fold if possible, record, let go
+ *   3  catch up  if commits go on meanwhile: append what the primary's log holds
+ *   4  mirror    deliver what comes through the ring, sync, confirm; fold when told
+ *   5  close     fold if possible, record, let go
  *
- * Steps 1 and 2 run on the event loop (a child process does the bulk work), step 3 blocks on the
+ * Steps 1 and 2 run on the event loop (a child process does the bulk work), the others block on the
  * shared cells. Whatever goes wrong is posted as `failed`; then the worker only waits to be closed.
  */
 import { isDeepStrictEqual } from "node:util";
@@ -29,11 +30,13 @@ import type { Target } from "../targets/target.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Delivery } from "./delivery.ts";
 import { replicaFailure } from "./failure.ts";
+import { follow } from "./follow.ts";
 
 class Worker {
   readonly #data: WorkerData;
   readonly #slots: Slots;
-  readonly #ring: RingReader;
+  /** Null until it is told from where to mirror. */
+  #ring: RingReader | null = null;
   readonly #driver: Driver;
   #sidecar: Sidecar | null = null;
   #target: Target | null = null;
@@ -48,7 +51,6 @@ class Worker {
   constructor(data: WorkerData) {
     this.#data = data;
     this.#slots = new Slots(data.memory);
-    this.#ring = new RingReader(data.memory.ring);
     this.#driver = loadDriver(data.driver);
   }
 
@@ -151,6 +153,13 @@ class Worker {
       }
       case "attach":
         return this.#attach(command.timeline, command.seen);
+      case "follow":
+        follow(this.#delivery as Delivery, command.log, command.to);
+        return this.#post({ type: "followed" });
+      case "join":
+        this.#ring = new RingReader(this.#data.memory.ring, command.tail);
+        this.#confirmed = command.tail;
+        return;
       case "begin-fold":
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
@@ -201,11 +210,13 @@ class Worker {
 
   /** Delivers all that is in the ring; if somebody waits for it, syncs once and confirms. */
   #drainRing(): void {
-    const delivery = this.#delivery;
-    if (!delivery || this.#failed) return;
+    const [delivery, ring] = [this.#delivery, this.#ring];
+    if (!delivery || !ring || this.#failed) return;
     const wanted = this.#slots.wanted();
     const head = this.#slots.head();
-    for (let next = this.#ring.next(head); next; next = this.#ring.next(head)) {
+    for (let next = ring.next(head); next; next = ring.next(head)) {
+      // durable: commits that went on without this replica do not reach it
+      if (!this.#wanted()) return;
       delivery.deliver(next.record, next.window);
       this.#unsynced ||= next.record.ends;
       // A piece of a transaction that is larger than the ring: make room for the next piece.
@@ -219,7 +230,7 @@ class Worker {
   }
 
   #confirm(): void {
-    this.#confirmed = this.#ring.tail;
+    this.#confirmed = this.#ring?.tail ?? 0;
     this.#slots.confirm(this.#data.replica, this.#confirmed);
   }
 

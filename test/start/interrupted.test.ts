@@ -53,6 +53,7 @@ test("whenever it is cut off, the replica is found behind or in step", async (t)
     position: state.folded?.position as Position,
     base: null,
     primary: scene.primary,
+    file: null,
     history,
   };
   const copy = describeCopy(two, sidecar);

@@ -22,6 +22,7 @@ export const STATE: SidecarState = {
   folded: null,
   folding: false,
   apart: [],
+  detached: [],
   resync: null,
 };
 

@@ -10,7 +10,7 @@ import type { TestContext } from "node:test";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { type DriverName, loadDriver } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
-import { openHub } from "../../src/gate/hub.ts";
+import { openHub } from "../../src/gate/open-hub.ts";
 
 export interface Job {
   readonly driver: DriverName;
@@ -49,6 +49,7 @@ function open({ driver, primary, replicas }: Job): { outcome: Outcome; close(): 
     const hub = openHub(driver, primary, {
       replicas,
       durability: "commit",
+      minCopies: 1 + replicas.length,
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,

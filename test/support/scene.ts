@@ -9,7 +9,8 @@ import path from "node:path";
 import type { TestContext } from "node:test";
 import { type Connection, type DriverName, loadDriver, type Row } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
-import { type Hub, type HubClient, openHub } from "../../src/gate/hub.ts";
+import type { Hub, HubClient } from "../../src/gate/hub.ts";
+import { openHub } from "../../src/gate/open-hub.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
 import type { Progress, Replication } from "../../src/options.ts";
@@ -176,6 +177,7 @@ export class Db {
     );
     this.hub = openHub(scene.driver, scene.primary, {
       durability: "commit",
+      minCopies: 1 + this.#replicas.length,
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,

@@ -16,10 +16,11 @@ Says where each copy stands. Reads their records and logs only; they may be in u
             fenced
             locked                      another process has the replica in use
 
-  --json    {"primary": COPY, "replicas": [COPY with "relation" and "why", …]}; COPY is
+  --json    {"primary": COPY, "replicas": [COPY with "relation", "why" and "detached", …]}; COPY is
             {"path", "file": "present" | "missing", "bytes", "logFrames", "position": string | null,
              "because", "role", "timeline", "inUse": {"pid", "host", "since"} | null,
-             "lastEvent": {"at", "what", "detail"} | null}
+             "lastEvent": {"at", "what", "detail"} | null}; "detached" is null, or since when commits
+             go on without it, from where, and why: {"since", "position": string | null, "code"}
 
 Exit status: 0 all are in step, 1 one is not or the command failed, 2 wrong usage.`;
 
@@ -48,6 +49,11 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
 function describe(what: string, copy: CopyStatus, replica?: ReplicaStatus): string[] {
   const lines = [`${what} ${copy.path}`];
   if (replica) lines.push(`  relation  ${replica.relation}: ${replica.why}`);
+  if (replica?.detached) {
+    const { since, position, code } = replica.detached;
+    const from = position ? `, last known at ${position}` : "";
+    lines.push(`  detached  since ${since}, by ${code}: commits go on without it${from}`);
+  }
   if (copy.file === "missing") lines.push("  missing or empty");
   else {
     lines.push(`  holds     ${bytes(copy.bytes)}, and ${copy.logFrames} frames in its log`);

@@ -1,0 +1,70 @@
+/**
+ * Opens a hub, or shares one: connections of a thread to the same primary have one. What the
+ * application never closed is closed at exit.
+ */
+import fs from "node:fs";
+import type { DriverName } from "../driver.ts";
+import { LockstepError } from "../errors.ts";
+import { realPath } from "../lineage/describe.ts";
+import type { Replication } from "../options.ts";
+import { Hub } from "./hub.ts";
+import { mayBeAbsent } from "./roster.ts";
+
+const hubs = new Map<string, Hub>();
+
+/**
+ * Locks the copies, proves their lineage and brings them together; before the application's own
+ * connection is opened. A second call for the same primary shares the first one's hub.
+ * @throws LockstepError, any code of the start
+ */
+export function openHub(driver: DriverName, path: string, options: Replication): Hub {
+  const key = realPath(path);
+  const shared = hubs.get(key);
+  if (shared) {
+    shared.share(driver, options);
+    return shared;
+  }
+  const hub = startHub(key, driver, options);
+  hubs.set(key, hub);
+  exitHook();
+  return hub;
+}
+
+/** With `onReplicaFailure: "degrade"` without replicas that are not at hand, if enough others are. */
+function startHub(key: string, driver: DriverName, options: Replication): Hub {
+  const absent = new Map<string, LockstepError>();
+  for (;;) {
+    try {
+      return new Hub(key, driver, options, { absent, onClose: () => hubs.delete(key) });
+    } catch (error) {
+      const { code, copy } = error as LockstepError;
+      const replica = options.replicas.find((path) => realPath(path) === copy);
+      const left = 1 + options.replicas.length - (absent.size + 1);
+      const isTolerable =
+        error instanceof LockstepError && mayBeAbsent(code) && left >= options.minCopies;
+      // A primary that is missing is restored from the copy that has all: none may be absent.
+      const file = fs.statSync(key, { throwIfNoEntry: false });
+      if (!isTolerable || !replica || absent.has(replica) || !file?.size) throw error;
+      absent.set(replica, error);
+    }
+  }
+}
+
+let exitHooked = false;
+
+/** A database that was never closed is closed at exit, or the driver would do it behind our back. */
+function exitHook(): void {
+  if (exitHooked) return;
+  exitHooked = true;
+  process.on("exit", () => {
+    for (const hub of [...hubs.values()]) {
+      try {
+        hub.closeAll();
+      } catch (error) {
+        // Nobody is left to catch it; the next start finds the copies as after a crash.
+        process.exitCode ||= 1;
+        console.error(error);
+      }
+    }
+  });
+}

@@ -1,0 +1,58 @@
+/** What `db.replication.status` says. */
+import type { LockstepError } from "../errors.ts";
+import { formatPosition, type Position } from "../lineage/position.ts";
+import type { ReplicaStatus, ReplicationStatus } from "../observe.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
+import type { SharedIndex } from "../wal/shared-index.ts";
+import type { Primary } from "./primary.ts";
+import type { Member, Roster } from "./roster.ts";
+
+export interface Circumstances {
+  /** What every copy that is waited for holds. */
+  readonly durable: Position;
+  readonly waits: number;
+  /** What fenced the connection. */
+  readonly failure: LockstepError | null;
+  readonly isClosed: boolean;
+}
+
+export function statusOf(
+  primary: Primary,
+  roster: Roster,
+  { durable, waits, failure, isClosed }: Circumstances,
+): ReplicationStatus {
+  const log = failure || isClosed ? null : primary.readIndex();
+  return {
+    primary: {
+      path: primary.path,
+      position: formatPosition(primary.position),
+      logBytes: log ? frameOffset(log.frames + 1, log.pageSize) : 0,
+    },
+    replicas: roster.members.map((member): ReplicaStatus => {
+      const { path, mirror, mark, lastError } = member;
+      const failed = mirror?.failure ?? null;
+      const held = mark ? mark.position : failed ? null : durable;
+      return {
+        path,
+        state: failed ? "failed" : isClosed ? "closed" : stateOf(member),
+        position: held && formatPosition(held),
+        lag: held && log ? framesBetween(held, log) : 0,
+        lastError: failed ?? lastError,
+      };
+    }),
+    waits,
+    failure,
+  };
+}
+
+// --- internal ---
+
+function stateOf({ mirror, mark }: Member): ReplicaStatus["state"] {
+  if (!mark) return "mirroring";
+  return mirror ? "rejoining" : "detached";
+}
+
+/** How many frames of the log are after a position. */
+function framesBetween(position: Position, log: SharedIndex): number {
+  return sameSalts(position, log) ? Math.max(0, log.frames - position.frame) : log.frames;
+}
