@@ -66,6 +66,8 @@ export type Command =
   | { readonly type: "follow"; readonly log: string; readonly to: Position }
   /** Mirror what comes through the ring, from there on. */
   | { readonly type: "join"; readonly tail: number }
+  /** Put on record that the content has passed through these: another replica was left there. */
+  | { readonly type: "passed"; readonly history: readonly Position[] }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow. Answered by `folded`. */

@@ -156,6 +156,7 @@ export class Roster {
     const history = this.#unknown(positions);
     // durable: a replica is left at no position that is not on record
     if (history.length > 0) this.#primary.sidecar.update({}, { history });
+    this.#tell(history);
   }
 
   /** It has not come back yet, for this reason. */
@@ -185,13 +186,21 @@ export class Roster {
     this.#attached = this.#members.flatMap(({ mirror }) => mirror ?? []);
   }
 
-  #record(news: readonly Member[], history: readonly Position[] = []): void {
+  #record(news: readonly Member[], leftAt: readonly Position[] = []): void {
+    const history = this.#unknown(leftAt);
     const detached = this.#members.flatMap(({ mark }) => mark ?? []);
     const what = news.map(({ path, mark }) =>
       mark ? `without ${path}: ${mark.code}` : `${path} has rejoined`,
     );
     const event: [string, string] = [detached.length > 0 ? "degraded" : "whole", what.join("; ")];
-    this.#primary.sidecar.update({ detached }, { history: this.#unknown(history), event });
+    this.#primary.sidecar.update({ detached }, { history, event });
+    this.#tell(history);
+  }
+
+  /** If the primary is lost one day, the others have to prove that a replica is older than they. */
+  #tell(history: readonly Position[]): void {
+    if (history.length === 0) return;
+    for (const { mirror } of this.#members) mirror?.post({ type: "passed", history });
   }
 
   /** Those that are not on record yet. */

@@ -160,6 +160,8 @@ class Worker {
         this.#ring = new RingReader(this.#data.memory.ring, command.tail);
         this.#confirmed = command.tail;
         return;
+      case "passed":
+        return this.#held().update({}, { history: command.history });
       case "begin-fold":
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
