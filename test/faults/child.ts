@@ -25,6 +25,7 @@ export type Command =
   | { readonly do: "insert"; readonly n: number; readonly bytes?: number }
   | { readonly do: "exec"; readonly sql: string }
   | { readonly do: "all"; readonly sql: string }
+  | { readonly do: "states" }
   | { readonly do: "close" }
   /** Ends the mirror threads, as an exhausted memory would. */
   | { readonly do: "kill workers" }
@@ -81,6 +82,8 @@ function obey(command: Command): unknown {
       return db?.exec(command.sql);
     case "all":
       return db?.all(command.sql);
+    case "states":
+      return db?.states();
     case "close": {
       const closing = db;
       db = null;

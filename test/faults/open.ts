@@ -6,6 +6,8 @@ export interface Database {
   exec(sql: string): unknown;
   all(sql: string): unknown[];
   durable(): Promise<unknown>;
+  /** Of every replica. */
+  states(): unknown;
   close(): void;
 }
 
@@ -20,6 +22,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
         exec: (sql) => db.exec(sql),
         all: (sql) => db.prepare(sql).all(),
         durable: async () => db.replication?.durable(),
+        states: () => db.replication?.status.replicas.map(({ state }) => state),
         close: () => db.close(),
       };
     };
@@ -31,6 +34,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
       exec: (sql) => db.exec(sql),
       all: (sql) => db.prepare(sql).all(),
       durable: async () => db.replication?.durable(),
+      states: () => db.replication?.status.replicas.map(({ state }) => state),
       close: () => void db.close(),
     };
   };

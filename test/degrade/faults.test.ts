@@ -1,0 +1,171 @@
+/**
+ * Replicas that hang, fill up, or are killed on their way back, while commits go on: what is
+ * acknowledged is on the copies that are left, a late thread spoils nothing, and in the end all are equal.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import type { DriverName } from "../../src/driver.ts";
+import type { ReplicationOptions } from "../../src/options.ts";
+import { ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
+import { type Rule, skip } from "../faults/shim.ts";
+import { assertAtRest } from "../support/files.ts";
+
+const OFTEN = 30_000;
+/** Where one is to hang: how long is waited for it. */
+const TIMEOUT = { replicaTimeout: 2 * TIMEOUT_MS };
+
+/** A pair with one replica more, on a disk of its own, that commits go on without. */
+class Group {
+  readonly pair: Pair;
+  readonly other: string;
+
+  constructor(t: TestContext, driver: DriverName, options: ReplicationOptions = {}) {
+    this.pair = new Pair(t, driver, {
+      onReplicaFailure: "degrade",
+      ...options,
+    });
+    fs.mkdirSync(join(this.pair.faults.root, "other"));
+    this.other = join(this.pair.faults.root, "other", "app.db");
+  }
+
+  get replicas(): ReplicationOptions {
+    return { replicas: [this.pair.replica, this.other] };
+  }
+
+  async states(): Promise<unknown> {
+    return ok(await this.pair.subject.ask({ do: "states" })).value;
+  }
+
+  /** Commits go on until the other replica is in this state. */
+  async until(state: string): Promise<void> {
+    for (;;) {
+      const [pair, other] = (await this.states()) as string[];
+      assert.equal(pair, "mirroring");
+      if (other === state) return;
+      ok(await this.pair.insert(2000));
+      await this.pair.subject.ask({ do: "turn", milliseconds: 5 });
+    }
+  }
+
+  /** It is closed: all three are equal and hold what was acknowledged. */
+  async atRest(): Promise<void> {
+    await this.pair.atRest();
+    assertAtRest(this.pair.primary, [this.other]);
+  }
+}
+
+async function without(group: Group, rule: Rule, rows = 3): Promise<void> {
+  const { pair } = group;
+  await pair.begin(group.replicas);
+  pair.faults.set(rule);
+  for (let i = 0; i < rows; i++) ok(await pair.insert(5000));
+  await group.until("detached");
+}
+
+async function comesBack(group: Group): Promise<void> {
+  group.pair.faults.set();
+  await group.until("mirroring");
+  ok(await group.pair.close());
+  await group.atRest();
+}
+
+const hang = (on: Rule["on"], path: string): Rule => ({ on, path, does: "hang" });
+
+describe("commits go on without a replica", { skip, concurrency: 2 }, () => {
+  for (const durability of ["commit", "barrier"] as const) {
+    test(`whose disk hangs in a sync: ${durability}`, async (t) => {
+      const group = new Group(t, "node:sqlite", { ...TIMEOUT, durability });
+      await without(group, hang("sync", "other/app.db-wal"));
+      await comesBack(group);
+    });
+
+    test(`whose disk hangs in a write, and the ring goes round meanwhile: ${durability}`, async (t) => {
+      const group = new Group(t, "better-sqlite3", { ...TIMEOUT, durability });
+      const { pair } = group;
+      await without(group, hang("write", "other/app.db-wal"));
+      for (let i = 0; i < 6; i++) ok(await pair.insert(1 << 20)); // more than a whole ring
+      await comesBack(group);
+    });
+  }
+
+  test("whose disk hangs while its log is folded ahead, by the thread of all copies", async (t) => {
+    const group = new Group(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 300_000 });
+    const { pair } = group;
+    await pair.begin(group.replicas);
+    pair.faults.set(hang("write", "other/app.db"));
+    for (let i = 0; i < 8; i++) ok(await pair.insert(200_000));
+    await group.until("detached");
+    for (let i = 0; i < 8; i++) ok(await pair.insert(200_000)); // folded ahead without it
+    await comesBack(group);
+  });
+
+  test("whose disk hangs while its log is folded between two commits", async (t) => {
+    const group = new Group(t, "better-sqlite3", { ...TIMEOUT, checkpointBytes: OFTEN });
+    await without(group, hang("sync", "other/app.db"), 12);
+    await comesBack(group);
+  });
+
+  for (const error of ["ENOSPC", "EIO", "ESTALE"] as const) {
+    test(`whose disk says ${error}`, async (t) => {
+      const group = new Group(t, "node:sqlite", { checkpointBytes: OFTEN });
+      await without(group, { on: "write", path: "other/", does: { error } }, 12);
+      await comesBack(group);
+    });
+  }
+
+  test("a start goes on without one that hangs", async (t) => {
+    const group = new Group(t, "better-sqlite3", TIMEOUT);
+    const { pair } = group;
+    await pair.begin(group.replicas);
+    await pair.restart();
+    void pair.subject;
+    pair.faults.set(hang("open", "other/app.db-lockstep"));
+    ok(await pair.open(group.replicas));
+    ok(await pair.insert());
+    assert.deepEqual(await group.states(), ["mirroring", "detached"]);
+    await comesBack(group);
+  });
+
+  test("closed while one hangs: nobody waits for it", async (t) => {
+    const group = new Group(t, "node:sqlite", TIMEOUT);
+    const { pair } = group;
+    await without(group, hang("sync", "other/app.db-wal"));
+    const { milliseconds } = ok(await pair.close());
+    assert.ok(milliseconds < TIMEOUT_MS / 2, `it took ${milliseconds} ms`);
+    await pair.atRest();
+    pair.faults.set();
+    pair.hangs = true;
+    ok(await pair.openWhenFree(group.replicas));
+    await group.until("mirroring");
+    ok(await pair.close());
+    await group.atRest();
+  });
+});
+
+describe("killed on the way back", { skip, concurrency: 2 }, () => {
+  /** From when on calls are counted, of the other replica's or of the primary's. */
+  const CALLS = [1, 9, 22, 39, 65];
+  for (const path of ["other/", "main/"]) {
+    for (const nth of CALLS) {
+      test(`at call ${nth} below ${path}`, async (t) => {
+        const group = new Group(t, "node:sqlite", { checkpointBytes: OFTEN });
+        const { pair } = group;
+        await without(group, { on: "write", path: "other/", does: { error: "EIO" } }, 12);
+        pair.faults.set({ on: "*", path, nth, does: "killgroup" });
+        for (let i = 0; i < 100; i++) {
+          if (!(await pair.insert(2000))) break;
+          await pair.subject.ask({ do: "turn", milliseconds: 20 });
+        }
+        await pair.restart();
+        pair.faults.set();
+        for (const copy of [pair.primary, pair.replica]) pair.holdsAcknowledged(copy);
+        ok(await pair.open(group.replicas));
+        ok(await pair.insert());
+        ok(await pair.close());
+        await group.atRest();
+      });
+    }
+  }
+});
