@@ -20,9 +20,10 @@
  *             from (page * 383) mod 8192 on, around. Of a page's several frames the newest is found
  *             last on that way, so whoever looks for a page goes on to the first free slot.
  *
- * A header is valid if and only if its two copies are equal, isInit is 1 and its checksum holds. A
- * reader that finds it invalid takes SQLite's write lock, looks once more, and then rebuilds the index
- * from the log under SQLite's own locks. That starts anew with nothing backfilled.
+ * A header is valid if and only if its two copies are equal, version is 3007000, isInit is 1 and its
+ * checksum holds. A reader that finds it invalid takes SQLite's write lock, looks once more, and then
+ * rebuilds the index from the log under SQLite's own locks. That starts anew with nothing backfilled.
+ * With another version SQLite refuses to open the database.
  *
  * What lies beyond `frames` means nothing. A reader keeps the `frames` of the header it began with: it
  * passes over slots of later frames and looks into no later block, so entries may be added while it
@@ -37,7 +38,14 @@
  */
 import fs from "node:fs";
 import type { Commit } from "./chain.ts";
-import { checksum, type Salts, type Sums, type WalHeader, ZERO_SUMS } from "./format.ts";
+import {
+  checksum,
+  type Salts,
+  type Sums,
+  WAL_VERSION,
+  type WalHeader,
+  ZERO_SUMS,
+} from "./format.ts";
 import { writeFully } from "./scan.ts";
 
 export const BLOCK_SIZE = 32768;
@@ -84,7 +92,7 @@ export class SharedIndex implements Salts, Sums {
     for (let i = 0; i < COPY_SIZE / 4; i++) {
       if (words[i] !== words[i + COPY_SIZE / 4]) return false;
     }
-    if (this.#bytes[12] !== 1) return false;
+    if (words[0] !== WAL_VERSION || this.#bytes[12] !== 1) return false;
     const sums = checksum(this.#bytes, 0, 40, ZERO_SUMS, MACHINE_BIG_ENDIAN);
     if (sums.sum1 !== words[10] || sums.sum2 !== words[11]) return false;
     this.#take();

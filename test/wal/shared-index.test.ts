@@ -4,6 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
+import { checksum, ZERO_SUMS } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { SharedIndex } from "../../src/wal/shared-index.ts";
 import { scratch } from "../scratch.ts";
@@ -55,6 +56,17 @@ for (const pageSize of PAGE_SIZES) {
   });
 }
 
+/** Another version in both copies, under a sum that is right. */
+function withVersion(index: Buffer, version: number): Buffer {
+  const bytes = Buffer.from(index);
+  bytes.writeUInt32LE(version, 0);
+  const sums = checksum(bytes, 0, 40, ZERO_SUMS, false);
+  bytes.writeUInt32LE(sums.sum1, 40);
+  bytes.writeUInt32LE(sums.sum2, 44);
+  bytes.copyWithin(48, 0, 48);
+  return bytes;
+}
+
 test("a header is invalid for each rule alone, and the fields keep their values", (t) => {
   const file = path.join(scratch(t), "a.db");
   const db = new DatabaseSync(file);
@@ -69,6 +81,9 @@ test("a header is invalid for each rule alone, and the fields keep their values"
     const both = damaged(damaged(bytes, at), at + 48);
     assert.ok(!readBytes(t, both), `byte ${at} of both: the sum holds no longer`);
   }
+  const other = withVersion(bytes, 3007001);
+  assert.ok(!readBytes(t, other), "another version, of which SQLite says that it cannot open it");
+  assert.ok(readBytes(t, withVersion(other, 3007000)));
   for (let at = 96; at < 136; at++)
     assert.ok(readBytes(t, damaged(bytes, at)), `byte ${at} is no header`);
   db.close();
