@@ -134,6 +134,7 @@ export class Image {
     }
     this.pages = pages;
     this.doubtful = doubtful;
+    if (this.#log && pages * this.pageSize > mostBytes(fd, this.#log)) throw oversized(path);
   }
 
   /** Reads `count` pages from page `first` on; returns those that are missing, which read as 0. */
@@ -317,6 +318,20 @@ function pagesOfFile(fd: number, pageSize: number): number {
   const pages = view.getUint32(28);
   if (pages > 0 && view.getUint32(24) === view.getUint32(92)) return pages;
   return Math.floor(fs.fstatSync(fd).size / pageSize);
+}
+
+/** More than this a file and its log cannot hold; SQLite folds no log that claims to. */
+function mostBytes(fd: number, { end, header }: Log): number {
+  return fs.fstatSync(fd).size + end.frame * header.pageSize + 65536;
+}
+
+function oversized(path: string): LockstepError {
+  return new LockstepError(codes.VERIFY, {
+    copy: path,
+    what: "The log beside it claims more pages than it and the file can hold: it is damaged",
+    state: "Nothing was changed",
+    next: "Go on from another copy: lockstep restore, or lockstep sync with --from",
+  });
 }
 
 function foreignLog(path: string): LockstepError {
