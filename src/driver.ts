@@ -40,10 +40,21 @@ export function loadDriver(name: DriverName): Driver {
 
 /** Does this error of a driver mean that somebody else holds a lock? */
 export function isBusy(error: unknown): boolean {
+  return isOneOf(error, { SQLITE_BUSY: 5, SQLITE_LOCKED: 6 });
+}
+
+/** Does it mean that the file is no sound database? */
+export function isDamaged(error: unknown): boolean {
+  return isOneOf(error, { SQLITE_CORRUPT: 11, SQLITE_NOTADB: 26 });
+}
+
+/** better-sqlite3's errors have a name, perhaps an extended one; node:sqlite's have a number. */
+function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boolean {
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  return (
-    (typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code)) ||
-    (typeof errcode === "number" && ((errcode & 0xff) === 5 || (errcode & 0xff) === 6))
+  return Object.entries(results).some(
+    ([name, number]) =>
+      (typeof code === "string" && code.startsWith(name)) ||
+      (typeof errcode === "number" && (errcode & 0xff) === number),
   );
 }
 

@@ -16,14 +16,14 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { threadId } from "node:worker_threads";
-import { type Connection, type Driver, isBusy, loadDriver } from "../driver.ts";
+import { type Connection, type Driver, isBusy, isDamaged, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { isOpenHere } from "./open-here.ts";
 import type { Position } from "./position.ts";
+import { FORMAT, readEvents, readHistory, readOwner, readState } from "./record.ts";
 
-export const SIDECAR_FORMAT = 1;
 /** How many positions the history keeps: one a generation, some more a start. */
 const HISTORY_MAX = 20_000;
 const EVENTS_MAX = 10_000;
@@ -177,7 +177,7 @@ export class Sidecar {
     } catch (error) {
       this.#state = before;
       rollBack(connection);
-      throw error;
+      throw isDamaged(error) ? sidecarError(this.copy, error) : error;
     }
     this.#history = forget ? [...history] : [...this.#history, ...history];
   }
@@ -221,10 +221,8 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
     return {
       state,
       history: readHistory(connection),
-      owner: readKey(connection, "owner") as Owner | null,
-      events: connection.all(
-        "SELECT at,what,detail FROM event ORDER BY id",
-      ) as unknown[] as SidecarEvent[],
+      owner: readOwner(connection),
+      events: readEvents(connection),
     };
   } catch (error) {
     if (/no such table/.test(String(error))) return null;
@@ -291,7 +289,7 @@ function thisOwner(): Owner {
 
 function emptyState(role: Role): SidecarState {
   return {
-    format: SIDECAR_FORMAT,
+    format: FORMAT,
     databaseId: null,
     copyId: crypto.randomUUID(),
     role,
@@ -312,30 +310,6 @@ function rollBack(connection: Connection): void {
   } catch {
     // There was none left.
   }
-}
-
-function readKey(connection: Connection, key: string): unknown {
-  const row = connection.all("SELECT value FROM state WHERE key=?", key)[0];
-  return row ? JSON.parse(String(row["value"])) : null;
-}
-
-function readState(connection: Connection): SidecarState | null {
-  const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
-  if (rows.length === 0) return null;
-  const state = Object.fromEntries(
-    rows.map((row) => [row["key"], JSON.parse(String(row["value"]))]),
-  ) as SidecarState;
-  if (state.format !== SIDECAR_FORMAT) {
-    throw new Error(`its format is ${state.format}, this Lockstep reads ${SIDECAR_FORMAT}`);
-  }
-  return { ...state, detached: state.detached ?? [] }; // records made before there were any
-}
-
-function readHistory(connection: Connection): Position[] {
-  const rows = connection.all(
-    "SELECT timeline,salt1,salt2,frame,sum1,sum2 FROM history ORDER BY id",
-  );
-  return rows as unknown[] as Position[];
 }
 
 function prune(connection: Connection, table: "history" | "event", keep: number): void {
@@ -378,7 +352,7 @@ function sidecarError(copy: string, cause: unknown): LockstepError {
   return new LockstepError(codes.SIDECAR, {
     copy,
     what: `The record beside it, ${sidecarPath(copy)}, cannot be used: ${(cause as Error).message}`,
-    state: "The copy itself was not touched",
+    state: "The record alone is concerned, not the copy's content",
     next:
       "If the directory is writable and the disk is sound, move that file away: " +
       "the next start then compares the copies page by page",

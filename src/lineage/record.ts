@@ -1,0 +1,117 @@
+/**
+ * What a record (sidecar.ts) says, read and checked. SQLite keeps no checksum over it: a byte that
+ * rotted may leave a record that can be read and makes no sense. Then nothing of it is believed.
+ *
+ * It is whole if and only if every field is of its kind: words are integers of 32 bits, times and
+ * counts are decimal digits in a string or integers that are exact.
+ */
+import type { Connection } from "../driver.ts";
+import type { Position } from "./position.ts";
+import type { Owner, SidecarEvent, SidecarState } from "./sidecar.ts";
+
+export const FORMAT = 1;
+
+/** Null if nothing was recorded yet. @throws Error that says what is wrong with it */
+export function readState(connection: Connection): SidecarState | null {
+  const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
+  if (rows.length === 0) return null;
+  const state: Fields = {
+    detached: [], // a record made before there were any
+    ...Object.fromEntries(rows.map((row) => [row["key"], JSON.parse(String(row["value"]))])),
+  };
+  if (state["format"] !== FORMAT) {
+    throw new Error(`its format is ${state["format"]}, this Lockstep reads ${FORMAT}`);
+  }
+  for (const [name, holds] of Object.entries(rules)) {
+    if (!holds(state[name])) throw new Error(`its field ${name} makes no sense`);
+  }
+  return state as unknown as SidecarState;
+}
+
+/** @throws Error that says what is wrong with it */
+export function readHistory(connection: Connection): Position[] {
+  const rows = connection.all(
+    "SELECT timeline,salt1,salt2,frame,sum1,sum2 FROM history ORDER BY id",
+  );
+  if (!rows.every(isPosition)) throw new Error("a position in its history makes no sense");
+  return rows as unknown[] as Position[];
+}
+
+/** Null if there is none, or none that makes sense: it is for people, and proves nothing. */
+export function readOwner(connection: Connection): Owner | null {
+  const row = connection.all("SELECT value FROM state WHERE key='owner'")[0];
+  const owner: unknown = row ? JSON.parse(String(row["value"])) : null;
+  return isFields(owner) && isCount(owner["pid"]) && isText(owner["host"])
+    ? (owner as unknown as Owner)
+    : null;
+}
+
+/** Oldest first. They are for people: whatever stands there is text. */
+export function readEvents(connection: Connection): SidecarEvent[] {
+  const rows = connection.all("SELECT at, what, detail FROM event ORDER BY id");
+  return rows.map(({ at, what, detail }) => ({
+    at: String(at),
+    what: String(what),
+    detail: String(detail),
+  }));
+}
+
+// --- internal ---
+
+type Fields = Record<string, unknown>;
+type Rule = (value: unknown) => boolean;
+
+const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
+  databaseId: (value) => value === null || isText(value),
+  copyId: isText,
+  role: (value) => value === "primary" || value === "replica",
+  timeline: isCount,
+  generation: orNull((value) => isWords(value, "salt1", "salt2") && isBase(value["base"])),
+  folded: orNull((value) => isPosition(value["position"]) && isFingerprint(value["file"])),
+  folding: (value) => typeof value === "boolean",
+  apart: (value) => Array.isArray(value) && value.every(isText),
+  detached: (value) => Array.isArray(value) && value.every(isDetached),
+  resync: orNull((value) => isWords(value, "salt1", "salt2") && isPosition(value["to"])),
+};
+
+function orNull(holds: (value: Fields) => boolean): Rule {
+  return (value) => value === null || (isFields(value) && holds(value));
+}
+
+function isBase(value: unknown): boolean {
+  return value === null || isPosition(value);
+}
+
+function isPosition(value: unknown): boolean {
+  return (
+    isFields(value) &&
+    isCount(value["timeline"]) &&
+    isWords(value, "salt1", "salt2", "frame", "sum1", "sum2")
+  );
+}
+
+function isDetached(value: unknown): boolean {
+  const isPlain = isFields(value) && [value["path"], value["since"], value["code"]].every(isText);
+  return isPlain && isBase(value["position"]);
+}
+
+function isFingerprint(value: unknown): boolean {
+  const isDigits: Rule = (digits) => isText(digits) && /^-?\d+$/.test(digits);
+  return isFields(value) && ["size", "mtimeNs", "inode"].every((name) => isDigits(value[name]));
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null;
+}
+
+function isWords(value: Fields, ...names: string[]): boolean {
+  return names.every((name) => value[name] === Number(value[name]) >>> 0);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
