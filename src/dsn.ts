@@ -116,7 +116,9 @@ function readBoolean(value: string): boolean | string {
 /** Replaces the percent signs and what they stand for in `text[start, stop)`. */
 function decode(text: string, start: number, stop: number): string {
   const raw = text.slice(start, stop);
-  return raw.replaceAll(/\0|%00|(?:%(?!00)[\da-f]{2})+|%/gi, (part, at: number) => {
+  const special = /\0|%00|(?:%(?!00)[\da-f]{2})+|%|\p{Surrogate}/giu; // of a pair, only one half
+  return raw.replaceAll(special, (part, at: number) => {
+    if (!part.isWellFormed()) throw badDsn(text, start + at, "half a character is no character");
     if (part === "%") throw badDsn(text, start + at, "two hexadecimal digits must follow");
     if (part === "\0" || part === "%00") throw badDsn(text, start + at, "a path has no zero");
     const bytes = Buffer.from(part.replaceAll("%", ""), "hex");

@@ -72,6 +72,8 @@ describe("a malformed DSN is refused with the position", () => {
     ["sqlite3:///a\0", 13, /no zero/],
     ["sqlite3:///a%ff%fe", 13, /not UTF-8/],
     ["sqlite3:///a:/b%c3/", 16, /not UTF-8/],
+    ["sqlite3:///a\ud800:/b", 13, /half a character/],
+    ["sqlite3:///a:/b?durability=\udd1e", 28, /half a character/],
     ["sqlite3://C:/a:/b", 11, /drive letter/],
     ["sqlite3:///a:b:\\c", 14, /drive letter/],
     ["sqlite3:///a?", 14, /option is missing/],
