@@ -5,7 +5,10 @@ import os from "node:os";
 import path from "node:path";
 import type { TestContext } from "node:test";
 
-export function scratch(t: TestContext): string {
+/** Whoever ends sometime and then cleans up: a test, or a run of its own (test/fuzz/run.ts). */
+export type Ending = Pick<TestContext, "after">;
+
+export function scratch(t: Ending): string {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-test-"));
   t.after(() => fs.rmSync(directory, { recursive: true, force: true }));
   return directory;

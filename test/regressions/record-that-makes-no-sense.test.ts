@@ -1,6 +1,6 @@
 /**
  * A record that can be read and makes no sense, as a byte that rotted leaves it, ended the start with
- * a TypeError; one that is damaged where only the close writes to it was told as the primary's disk.
+ * a TypeError, told as the disk's; and so was one that is damaged where only the close writes to it.
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
-import type { TestContext } from "node:test";
 import { type Connection, type DriverName, loadDriver, type Row } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
 import type { Hub, HubClient } from "../../src/gate/hub.ts";
@@ -14,7 +13,7 @@ import { openHub } from "../../src/gate/open-hub.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
 import type { Progress, Replication } from "../../src/options.ts";
-import { scratch } from "../scratch.ts";
+import { type Ending, scratch } from "../scratch.ts";
 import { assertAtRest, copyDirectory, digestOf, keepFingerprint, readAtRest } from "./files.ts";
 
 export interface SceneOptions {
@@ -34,12 +33,12 @@ export class Scene {
   readonly replicas: readonly string[];
   /** What must be in every copy: row number to the length of its data. */
   readonly acknowledged: Map<number, number>;
-  readonly #t: TestContext;
+  readonly #t: Ending;
   /** Of this scene and its images: what a failed test leaves open is let go at its end. */
   readonly #open: Set<Db>;
 
   private constructor(
-    t: TestContext,
+    t: Ending,
     root: string,
     from: Required<SceneOptions> | Scene,
     open: Set<Db>,
@@ -56,7 +55,7 @@ export class Scene {
     this.acknowledged = from instanceof Scene ? new Map(from.acknowledged) : new Map();
   }
 
-  static make(t: TestContext, { replicas = 1, driver = "node:sqlite" }: SceneOptions = {}): Scene {
+  static make(t: Ending, { replicas = 1, driver = "node:sqlite" }: SceneOptions = {}): Scene {
     const open = new Set<Db>();
     t.after(() => letGo(open)); // before scratch() removes the directory
     const scene = new Scene(t, fs.realpathSync(scratch(t)), { replicas, driver }, open);
@@ -65,7 +64,7 @@ export class Scene {
   }
 
   /** The same copies in exchanged roles: the first replica is the primary. */
-  static swapped(t: TestContext, scene: Scene): Scene {
+  static swapped(t: Ending, scene: Scene): Scene {
     const swapped = new Scene(t, scene.root, scene, scene.#open);
     const [first, ...others] = scene.replicas as [string, ...string[]];
     return Object.assign(swapped, { primary: first, replicas: [scene.primary, ...others] });

@@ -1,0 +1,39 @@
+/** All targets by name. */
+import "./memory.ts";
+import type { Ending } from "../scratch.ts";
+import type { Target } from "./fuzzer.ts";
+import { commandsTarget } from "./targets/commands.ts";
+import { dsnTarget } from "./targets/dsn.ts";
+import { indexTarget } from "./targets/index.ts";
+import { logTarget } from "./targets/log.ts";
+import { optionsTarget } from "./targets/options.ts";
+import { recordTarget } from "./targets/record.ts";
+import { startTarget } from "./targets/start.ts";
+
+const targets = {
+  log: logTarget,
+  index: indexTarget,
+  record: recordTarget,
+  dsn: dsnTarget,
+  options: optionsTarget,
+  start: startTarget,
+  commands: commandsTarget,
+};
+
+export type TargetName = keyof typeof targets;
+export const targetNames = Object.keys(targets) as TargetName[];
+
+/** Makes a target for as long as `use` runs. */
+export async function withTarget<T>(
+  name: TargetName,
+  use: (target: Target<unknown>) => Promise<T>,
+): Promise<T> {
+  const ends: (() => unknown)[] = [];
+  const ending = { after: (end: () => unknown) => void ends.push(end) } as Ending;
+  if (!Object.hasOwn(targets, name)) throw new Error(`targets: ${targetNames.join(", ")}`);
+  try {
+    return await use(targets[name](ending) as Target<unknown>);
+  } finally {
+    for (const end of ends.reverse()) end();
+  }
+}
