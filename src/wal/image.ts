@@ -2,8 +2,8 @@
  * The logical image of a database: its pages as a reader sees them, which are those of the file
  * overlaid with the newest committed frame of each page in its `-wal`.
  *
- *     size     the last commit frame's; without one the file header's, if its change counter (byte
- *              24) equals its version-valid-for number (byte 92); else the file's length
+ *     size     the last commit frame's; without one the file's length, or what its header says if that
+ *              is more and its change counter (byte 24) equals its version-valid-for number (byte 92)
  *     page n   its newest frame up to the last commit frame; else the file's bytes
  *
  * The page that holds SQLite's lock byte (1 GiB) is never data and belongs to no image.
@@ -315,9 +315,9 @@ function pagesOfFile(fd: number, pageSize: number): number {
   const head = new Uint8Array(HEADER_SIZE);
   readFully(fd, head, 0, head.length, 0);
   const view = new DataView(head.buffer);
-  const pages = view.getUint32(28);
-  if (pages > 0 && view.getUint32(24) === view.getUint32(92)) return pages;
-  return Math.floor(fs.fstatSync(fd).size / pageSize);
+  const stated = view.getUint32(24) === view.getUint32(92) ? view.getUint32(28) : 0;
+  // What lies behind the stated end is no data, but SQLite counts it: its next commit's size has it.
+  return Math.max(stated, Math.ceil(fs.fstatSync(fd).size / pageSize));
 }
 
 /** More than this a file and its log cannot hold; SQLite folds no log that claims to. */
