@@ -1,5 +1,5 @@
 /** All targets by name. */
-import "./memory.ts";
+import "../support/memory.ts";
 import type { Ending } from "../scratch.ts";
 import type { Target } from "./fuzzer.ts";
 import { commandsTarget } from "./targets/commands.ts";

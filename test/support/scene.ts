@@ -102,7 +102,11 @@ export class Scene {
     for (const name of fs.readdirSync(this.root)) {
       copyDirectory(path.join(this.root, name), path.join(root, name));
     }
-    const image = new Scene(this.#t, root, this, this.#open);
+    const there = (copy: string): string => path.join(root, path.relative(this.root, copy));
+    const image = Object.assign(new Scene(this.#t, root, this, this.#open), {
+      primary: there(this.primary), // perhaps in exchanged roles
+      replicas: this.replicas.map(there),
+    });
     image.copies.forEach((copy, i) => {
       const from = fs.statSync(this.copies[i] as string, { bigint: true, throwIfNoEntry: false });
       const now = readFingerprint(copy);
