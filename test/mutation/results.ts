@@ -1,0 +1,93 @@
+/**
+ * What is known of each mark: which test fails without its line. Kept from run to run, so that a run
+ * goes on where one was ended and tries first what killed last time; published in docs/mutation.md.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { dirname, join } from "node:path";
+import { idOf, type Mark, mutate } from "./marks.ts";
+
+const root = join(import.meta.dirname, "../..");
+const KEPT = join(root, "node_modules/.cache/lockstep/mutation.json");
+const PAGE = join(root, "docs/mutation.md");
+
+export interface Killer {
+  /** The file of the test that fails, and its name. */
+  readonly file: string;
+  readonly test: string;
+}
+
+export interface Result {
+  /** Of the mutated file: a result is one of this source, and of no other. */
+  readonly digest: string;
+  /** Null: the mutant survived. */
+  readonly killer: Killer | null;
+  /** How long the test that failed ran, with the start of its process. */
+  readonly seconds: number;
+}
+
+export class Results {
+  readonly #kept: Record<string, Result>;
+  readonly #published = publishedKillers();
+
+  constructor() {
+    this.#kept = fs.existsSync(KEPT) ? JSON.parse(fs.readFileSync(KEPT, "utf8")) : {};
+  }
+
+  /** What this mark's mutant came to, if its file is as it was. */
+  of(mark: Mark): Result | undefined {
+    const result = this.#kept[idOf(mark)];
+    return result?.digest === digestOf(mark) ? result : undefined;
+  }
+
+  /** What killed it last, whatever the source was then. */
+  lastKiller(mark: Mark): Killer | null {
+    return this.#kept[idOf(mark)]?.killer ?? this.#published.get(idOf(mark)) ?? null;
+  }
+
+  keep(mark: Mark, result: Omit<Result, "digest">): void {
+    this.#kept[idOf(mark)] = { digest: digestOf(mark), ...result };
+    fs.mkdirSync(dirname(KEPT), { recursive: true });
+    fs.writeFileSync(KEPT, `${JSON.stringify(this.#kept, null, 1)}\n`);
+  }
+
+  /** Writes docs/mutation.md. @throws if one of the marks has no killer */
+  publish(marks: readonly Mark[]): void {
+    const rows = marks.map((mark) => {
+      const { killer, seconds } = this.of(mark) ?? {};
+      if (!killer) throw new Error(`not killed: ${idOf(mark)}`);
+      const cells = [
+        mark.name,
+        mark.what,
+        mark.file,
+        killer.file,
+        killer.test,
+        seconds?.toFixed(1),
+      ];
+      return `| ${cells.map((cell) => String(cell).replaceAll("|", "\\|")).join(" | ")} |`;
+    });
+    const page = fs.readFileSync(PAGE, "utf8");
+    const head = page.slice(0, page.indexOf("\n| mark |") + 1);
+    const title = "| mark | is | in | fails then | which test | s |\n|---|---|---|---|---|--:|";
+    fs.writeFileSync(PAGE, `${head}${title}\n${rows.join("\n")}\n`);
+  }
+}
+
+function digestOf(mark: Mark): string {
+  const source = fs.readFileSync(join(root, mark.file), "utf8");
+  return createHash("sha256").update(mutate(source, mark)).digest("hex").slice(0, 16);
+}
+
+/** The table in docs/mutation.md, read. */
+function publishedKillers(): Map<string, Killer> {
+  const killers = new Map<string, Killer>();
+  for (const line of fs.readFileSync(PAGE, "utf8").split("\n")) {
+    const [, name, what, source, file, test] = line
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim().replaceAll("\\|", "|"));
+    if (!source?.startsWith("src/") || !name || !file || !test) continue;
+    const mark = { file: source, line: 0, name, what: what as Mark["what"] };
+    killers.set(idOf(mark), { file, test });
+  }
+  return killers;
+}
