@@ -158,8 +158,13 @@ export class Hub {
     this.#references++;
   }
 
-  /** The application's connection is open: give it the settings that replication needs. */
+  /**
+   * The application's connection is open: give it the settings that replication needs.
+   * @throws LockstepError PRIMARY_IO if it is open on another file than ours
+   */
   connect(client: HubClient): void {
+    // durable: no connection to another file
+    if (!this.#primary.hasItsName()) throw gateFailure(this.#key, new Error("it was replaced"));
     client.exec("PRAGMA synchronous=NORMAL"); // the gate syncs; SQLite need not
     client.exec("PRAGMA wal_autocheckpoint=0"); // see checkpoint.ts
     this.#clients.add(client);

@@ -27,6 +27,7 @@ import {
   closeUnused,
   growLog,
   isTight,
+  leadsTo,
   openGuard,
   rewriteLog,
   syncDirectory,
@@ -166,8 +167,7 @@ export class Primary {
     this.sidecar.beginFold();
     const folder = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
     try {
-      folder.exec("PRAGMA synchronous=FULL");
-      folder.exec("PRAGMA wal_autocheckpoint=0");
+      folder.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
       const deadline = performance.now() + LOCK_WAIT_MS;
       while (checkpoint(folder, "PASSIVE").checkpointed < position.frame) {
         if (performance.now() > deadline) throw busy(this.path);
@@ -255,6 +255,11 @@ export class Primary {
     if (fs.fstatSync(this.#log).nlink === 0) throw new Error("the log was unlinked");
   }
 
+  /** Does its path still lead to it? Who opens another file there does not write to this one. */
+  hasItsName(): boolean {
+    return leadsTo(this.path, this.#file);
+  }
+
   /** The log is on stable storage, under its name. */
   syncLog(): void {
     this.assertLogHasName();
@@ -306,9 +311,8 @@ export class Primary {
   /** A log that somebody else has folded whole may restart: that its file holds it is recorded. */
   recordForeignFold(): void {
     const { frames, backfilled } = this.readIndex();
-    if (frames > 0 && frames === this.position.frame && backfilled === frames) {
-      if (!this.foldedHere()) this.recordFolded(this.position);
-    }
+    const whole = frames > 0 && frames === this.position.frame && backfilled === frames;
+    if (whole && !this.foldedHere()) this.recordFolded(this.position);
   }
 
   /** Does SQLite see what was described, and no more? */

@@ -236,6 +236,12 @@ export function openGuard(driver: Driver, file: string): Connection {
   }
 }
 
+/** Does a path lead to the file that a descriptor was opened on? */
+export function leadsTo(path: string, fd: number): boolean {
+  const [there, here] = [fs.statSync(path, { throwIfNoEntry: false }), fs.fstatSync(fd)];
+  return there?.ino === here.ino && there.dev === here.dev;
+}
+
 /** Closes a descriptor of a database file, unless a connection of this process may have it open. */
 export function closeUnused(file: string, fd: number): void {
   // While SQLite's index has a name somebody has the file open, as in `closeShared`.
