@@ -13,7 +13,9 @@
  */
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
+import { walPath } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
+import { replicaFailure } from "../mirror/failure.ts";
 import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import type { Mirror } from "./mirror.ts";
@@ -331,7 +333,12 @@ function continues(log: SharedIndex, position: Position): boolean {
 export function gateFailure(copy: string, error: unknown): LockstepError {
   if (error instanceof LockstepError) return error;
   if (error instanceof InvariantError) throw error; // ours: nobody goes on from here
-  const cause = error as NodeJS.ErrnoException;
+  const cause = error as NodeJS.ErrnoException & { file?: string };
+  const { file } = cause;
+  // The start reads a replica's log when it rolls the primary forward.
+  if (file?.endsWith("-wal") && file !== walPath(copy)) {
+    return replicaFailure(file.slice(0, -"-wal".length), cause);
+  }
   return new LockstepError(codes.PRIMARY_IO, {
     copy,
     what: `The primary, or its log, could not be read, written or synced: ${cause.message}`,

@@ -16,12 +16,17 @@ import type { Position } from "./position.ts";
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Copies the log file `from`, up to `position`, into the new file `to`. */
+/**
+ * Copies the log file `from`, up to `position`, into the new file `to`. One is the primary's, the other a
+ * replica's: an error of reading says by its `file` which it is.
+ */
 export function copyLog(from: string, to: string, position: Position, mode: number): void {
-  const source = fs.openSync(from, "r");
+  const source = reading(from, () => fs.openSync(from, "r"));
+  const read = (into: Uint8Array, length: number, at: number): number =>
+    reading(from, () => readFully(source, into, 0, length, at));
   try {
     const head = new Uint8Array(WAL_HEADER_SIZE);
-    readFully(source, head, 0, WAL_HEADER_SIZE, 0);
+    read(head, WAL_HEADER_SIZE, 0);
     const header = decodeWalHeader(head);
     if (!header || !sameSalts(header, position)) throw unreadable(from, "it is another generation");
     const length = frameOffset(position.frame + 1, header.pageSize);
@@ -29,7 +34,7 @@ export function copyLog(from: string, to: string, position: Position, mode: numb
     try {
       const chunk = new Uint8Array(CHUNK_BYTES);
       for (let at = 0; at < length; ) {
-        const n = readFully(source, chunk, 0, Math.min(chunk.length, length - at), at);
+        const n = read(chunk, Math.min(chunk.length, length - at), at);
         if (n === 0) throw unreadable(from, "it is shorter than its position");
         writeFully(dest, chunk, 0, n, at);
         at += n;
@@ -45,6 +50,14 @@ export function copyLog(from: string, to: string, position: Position, mode: numb
   if (!last || last.frame !== position.frame || !sameSums(last, position)) {
     fs.rmSync(to);
     throw unreadable(from, "what was copied does not verify");
+  }
+}
+
+function reading<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw Object.assign(error as Error, { file });
   }
 }
 
