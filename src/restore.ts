@@ -21,8 +21,9 @@ import { type Driver, loadDriver } from "./driver.ts";
 import { type Code, codes, LockstepError } from "./errors.ts";
 import { realPath } from "./lineage/describe.ts";
 import { formatPosition } from "./lineage/position.ts";
-import { Sidecar } from "./lineage/sidecar.ts";
+import type { Sidecar } from "./lineage/sidecar.ts";
 import {
+  letGo,
   openOld,
   openSource,
   type Plan,
@@ -62,7 +63,9 @@ export interface RestoreReport {
  * Restores the replica at `replica` to `dest`.
  * @throws LockstepError DEST_EXISTS, LOCKED, NOT_A_DATABASE, BAD_OPTION, BUSY, SIDECAR; VERIFY if the
  *   replica is damaged or what was written does not read back equal: nothing was changed then.
- *   PRIMARY_IO if the system refused one of the renames: it says where the databases stand
+ *   PRIMARY_IO if the system refused one of the renames: it says where the databases stand. REPLICA_IO
+ *   if all is done but that the replica knows of it. What the system or SQLite says before the renames
+ *   passes through as it is
  */
 export async function restore(
   replica: string,
@@ -90,10 +93,10 @@ export async function restore(
       size = await prove(from, staged, onProgress);
       plan = planFor(from, source, old);
     } catch (error) {
-      fs.rmSync(staged, { force: true });
+      discard(staged);
       throw error;
     } finally {
-      old?.close(); // its file moves with the old database, or is removed if it never was one
+      letGo(old); // its file moves with the old database, or is removed if it never was one
     }
     const swapped = swap({ driver, from, to, staged, source, plan, onStep });
     return {
@@ -102,7 +105,7 @@ export async function restore(
       timeline: plan?.position.timeline ?? null,
     };
   } finally {
-    if (source instanceof Sidecar) source.close();
+    letGo(source);
   }
 }
 
@@ -132,9 +135,8 @@ function swap({ driver, from, to, staged, source, plan, onStep }: Swap): {
     onStep("rename");
     fs.renameSync(staged, to);
     syncDirectory(path.dirname(to));
-    onStep("promote");
-    return { fenced: plan !== null && promote(driver, source, to, plan), setAside: aside };
   } catch (cause) {
+    letGo(sidecar);
     throw new LockstepError(codes.PRIMARY_IO, {
       copy: to,
       what: `The restored database could not be put in its place: ${(cause as Error).message}`,
@@ -142,9 +144,28 @@ function swap({ driver, from, to, staged, source, plan, onStep }: Swap): {
       next: "Set right what the system complains of, and run the same command again",
       cause,
     });
-  } finally {
-    sidecar?.close();
   }
+  try {
+    onStep("promote");
+    return { fenced: plan !== null && promote(driver, source, to, plan), setAside: aside };
+  } catch (cause) {
+    throw new LockstepError(codes.REPLICA_IO, {
+      copy: from,
+      what: `The replica could not be marked as restored elsewhere: ${(cause as Error).message}`,
+      state: `${to} holds all of it and is sound; its old primary would not be refused by this replica yet`,
+      next: `Keep the old primary from starting, set right what the system complains of, then: lockstep restore ${from} ${to} --force`,
+      cause,
+    });
+  } finally {
+    letGo(sidecar);
+  }
+}
+
+/** A disk that failed may refuse this, too: what matters is what it said first. The next run removes it. */
+function discard(staged: string): void {
+  try {
+    fs.rmSync(staged, { force: true });
+  } catch {}
 }
 
 function isThere(file: string): boolean {

@@ -42,6 +42,17 @@ export function openOld(driver: Driver, dest: string, force: boolean): Sidecar |
   }
 }
 
+/**
+ * Closes a record, which frees its lock. What it says of its owner may not be written any more: that is
+ * for people, and hides neither an error nor a success.
+ */
+export function letGo(record: Source): void {
+  if (!(record instanceof Sidecar)) return;
+  try {
+    record.close();
+  } catch {}
+}
+
 /** What the destination will be. */
 export interface Plan {
   readonly databaseId: string;
@@ -82,17 +93,22 @@ export function recordDest(
 ): Sidecar {
   const file = stampUnused(staged);
   const sidecar = Sidecar.open(driver, dest, "primary");
-  sidecar.update(
-    {
-      ...{ databaseId, role: "primary", timeline: position.timeline },
-      ...{ generation: null, resync: null, folding: false, folded: { position, file } },
-    },
-    {
-      history: [...history, position],
-      event: ["restored", `from ${replica}, timeline ${position.timeline}`],
-    },
-  );
-  return sidecar;
+  try {
+    sidecar.update(
+      {
+        ...{ databaseId, role: "primary", timeline: position.timeline },
+        ...{ generation: null, resync: null, folding: false, folded: { position, file } },
+      },
+      {
+        history: [...history, position],
+        event: ["restored", `from ${replica}, timeline ${position.timeline}`],
+      },
+    );
+    return sidecar;
+  } catch (error) {
+    letGo(sidecar);
+    throw error;
+  }
 }
 
 /** Raises the replica's timeline; false if its record cannot be written. */

@@ -27,6 +27,10 @@ export type Command =
   | { readonly do: "all"; readonly sql: string }
   | { readonly do: "states" }
   | { readonly do: "close" }
+  /** `lockstep restore`, as the command calls it. */
+  | { readonly do: "restore"; readonly replica: string; readonly dest: string }
+  /** The files below a directory that this process has open. */
+  | { readonly do: "descriptors"; readonly under: string }
   /** Ends the mirror threads, as an exhausted memory would. */
   | { readonly do: "kill workers" }
   /** Gives the event loop a turn of so many milliseconds. */
@@ -35,7 +39,13 @@ export type Command =
 
 export interface Reply {
   readonly value?: unknown;
-  readonly error?: { readonly code: string; readonly message: string; readonly same: boolean };
+  readonly error?: {
+    readonly code: string;
+    readonly copy: string | null;
+    readonly message: string;
+    /** Is it the very error that was thrown last? */
+    readonly same: boolean;
+  };
   readonly milliseconds: number;
 }
 
@@ -56,8 +66,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     reply.value = await obey(JSON.parse(line) as Command);
   } catch (error) {
-    const { code, message } = error as LockstepError;
-    reply.error = { code: code ?? null, message, same: error === lastError };
+    const { code, copy = null, message } = error as LockstepError;
+    reply.error = { code: code ?? null, copy, message, same: error === lastError };
     lastError = error;
   }
   const milliseconds = performance.now() - began;
@@ -89,6 +99,12 @@ function obey(command: Command): unknown {
       db = null;
       return closing?.close();
     }
+    case "restore":
+      return import("../../src/restore.ts").then(({ restore }) =>
+        restore(command.replica, command.dest, { force: true }),
+      );
+    case "descriptors":
+      return openBelow(command.under);
     case "kill workers":
       return Promise.all(workers.splice(0).map((worker) => worker.terminate()));
     case "turn":
@@ -100,6 +116,17 @@ function obey(command: Command): unknown {
 
 function acknowledge(n: number): void {
   fs.writeSync(acknowledged, `${n}\n`);
+}
+
+function openBelow(directory: string): string[] {
+  const links = fs.readdirSync("/proc/self/fd").map((fd) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ""; // the one that listed them
+    }
+  });
+  return links.filter((path) => path.startsWith(directory));
 }
 
 /** Nobody but the hub knows its workers: look over its shoulder. */

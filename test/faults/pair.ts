@@ -8,9 +8,11 @@ import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
+import { copyDirectory, keepFingerprint } from "../support/files.ts";
 import type { Reply } from "./child.ts";
 import { type Call, Faults, type Rule } from "./shim.ts";
 import { Subject } from "./subject.ts";
@@ -20,13 +22,22 @@ export const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 /** Where a replica is to hang: short enough to wait for, long enough for a step on a busy machine. */
 export const TIMEOUT_MS = 2000;
 
+export interface Saved {
+  readonly place: string;
+  /** Of the copies' files: a copy of them has others. */
+  readonly inodes: ReadonlyMap<string, string>;
+  readonly acknowledged: readonly number[];
+  readonly doubtful: readonly number[];
+  readonly next: number;
+}
+
 export class Pair {
   readonly driver: DriverName;
   readonly faults: Faults;
   readonly primary: string;
   readonly replica: string;
   readonly #scratch: string;
-  readonly #options: ReplicationOptions;
+  #options: ReplicationOptions;
   #subject: Subject | null = null;
   #next = 1;
   /** Was a thread made to hang? */
@@ -47,6 +58,60 @@ export class Pair {
     this.replica = join(root, "replica", "app.db");
     this.faults = new Faults(root, this.#scratch);
     t.after(() => this.#subject?.kill());
+  }
+
+  /** Begins anew with nothing on either disk, in the same process if it lives. */
+  anew(options: ReplicationOptions): void {
+    this.#options = options;
+    for (const disk of ["main", "replica"]) {
+      const directory = join(this.faults.root, disk);
+      fs.rmSync(`${directory}-gone`, { recursive: true, force: true });
+      fs.rmSync(directory, { recursive: true, force: true });
+      fs.mkdirSync(directory);
+    }
+    this.#next = 1;
+    this.hangs = false;
+    this.acknowledged.clear();
+    this.doubtful.clear();
+    this.faults.set();
+  }
+
+  /** The copies as they lie, and what was acknowledged: for `load`. Nobody has them open. */
+  save(): Saved {
+    const place = fs.mkdtempSync(join(this.#scratch, "saved-"));
+    const inodes = new Map<string, string>();
+    for (const copy of [this.primary, this.replica]) {
+      const print = readFingerprint(copy);
+      if (print) inodes.set(copy, print.inode);
+      copyDirectory(join(copy, ".."), place);
+    }
+    const [acknowledged, doubtful] = [[...this.acknowledged], [...this.doubtful]];
+    return { place, inodes, acknowledged, doubtful, next: this.#next };
+  }
+
+  /** Lays out what was saved, as if it had been there all the time. */
+  load({ place, inodes, acknowledged, doubtful, next }: Saved): void {
+    for (const copy of [this.primary, this.replica]) {
+      const directory = join(copy, "..");
+      fs.rmSync(directory, { recursive: true });
+      copyDirectory(join(place, basename(directory)), directory);
+      const now = readFingerprint(copy);
+      const inode = inodes.get(copy);
+      if (now && inode) keepFingerprint(copy, { ...now, inode });
+    }
+    for (const n of acknowledged) this.acknowledged.add(n);
+    for (const n of doubtful) this.doubtful.add(n);
+    this.#next = next;
+  }
+
+  /** Brings a disk back that vanished; what was written in its place meanwhile is gone with it. */
+  remount(): void {
+    for (const disk of ["main", "replica"]) {
+      const directory = join(this.faults.root, disk);
+      if (!fs.existsSync(`${directory}-gone`)) continue;
+      fs.rmSync(directory, { recursive: true, force: true });
+      fs.renameSync(`${directory}-gone`, directory);
+    }
   }
 
   get subject(): Subject {

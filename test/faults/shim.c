@@ -13,19 +13,23 @@
  *                      call suffix first times action argument
  *                    call     open read write truncate rename unlink sync utimens lock, or * for
  *                             all but open, read and lock
- *                    suffix   how the path ends (of a rename: the new name's), or *; if it ends in
- *                             a slash, that directory and all below it
- *                    first, times   from the first-th matching call on, so many of them
- *                    action   error NAME | short BYTES | delay MS | flip | hang | kill | killgroup
+ *                    suffix   how the path ends (of a rename: the new name's), with * and ? as a
+ *                             shell has them; if it ends in a slash, that directory and all below
+ *                    first, times   from the first-th matching call on, so many of them; with 0
+ *                             from when the first rule has acted
+ *                    action   error NAME | short BYTES | delay MS | flip | vanish | hang | kill | killgroup
  *   FAULTS_COUNTERS  64 counters of matching calls, one a rule, shared by all processes
  *
- * `short` writes so many bytes and reports that; `flip` reads one bit wrong; `hang` waits until the rules change; `kill` kills
- * the process before the call is made, `killgroup` all of its group.
+ * `short` writes so many bytes and reports that; `flip` reads one bit wrong; `vanish` takes the disk away before the call is
+ * made: the directory just below the root is renamed to NAME-gone, and an empty one takes its place, as where a file system
+ * was unmounted; `hang` waits until the rules change; `kill` kills the process before the call is made, `killgroup` all of
+ * its group.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -113,12 +117,24 @@ static const char *name_of(int error) {
 }
 
 static int matches(const char *path, const char *suffix) {
-  size_t n = strlen(path), m = strlen(suffix);
-  char directory[NAME_SIZE + 1];
-  if (strcmp(suffix, "*") == 0) return 1;
-  if (m > 0 && suffix[m - 1] != '/') return n >= m && strcmp(path + n - m, suffix) == 0;
-  snprintf(directory, sizeof directory, "%s/", path);
-  return strstr(directory, suffix) != NULL;
+  size_t m = strlen(suffix);
+  char text[NAME_SIZE + 1];
+  if (m > 0 && suffix[m - 1] == '/') {
+    snprintf(text, sizeof text, "%s/", path);
+    return strstr(text, suffix) != NULL;
+  }
+  snprintf(text, sizeof text, "*%s", suffix);
+  return fnmatch(text, path, 0) == 0;
+}
+
+/* The disk that holds the path is gone; where it was mounted is an empty directory. */
+static void vanish(const char *path) {
+  char disk[NAME_SIZE], gone[NAME_SIZE + 8];
+  size_t n = strlen(root) + strcspn(path + strlen(root), "/");
+  snprintf(disk, sizeof disk, "%.*s", (int)n, path);
+  snprintf(gone, sizeof gone, "%s-gone", disk);
+  syscall(SYS_renameat2, AT_FDCWD, disk, AT_FDCWD, gone, 0);
+  syscall(SYS_mkdirat, AT_FDCWD, disk, 0755);
 }
 
 static int read_rules(char text[NAME_SIZE]) {
@@ -161,6 +177,7 @@ static struct call enter(int kind, const char *path, const char *detail) {
     char whole[NAME_SIZE];
     strcpy(whole, text);
     int i = 0;
+    unsigned long trigger = 0;
     for (line = strtok_r(text, "\n", &save); line && i < RULES_MAX;
          line = strtok_r(NULL, "\n", &save), i++) {
       char call[16], suffix[1024], action[16], argument[16] = "";
@@ -168,15 +185,17 @@ static struct call enter(int kind, const char *path, const char *detail) {
       if (sscanf(line, "%15s %1023s %lu %lu %15s %15s", call, suffix, &first, &times, action,
                  argument) < 5)
         continue;
+      if (i == 0) trigger = first;
       int all = strcmp(call, "*") == 0 && kind != OPEN && kind != READ && kind != LOCK;
       if (!all && strcmp(call, names[kind]) != 0) continue;
       if (!matches(path, suffix)) continue;
       uint64_t n = ++counters[i];
-      if (n < first || n - first >= times) continue;
+      if (first == 0 ? counters[0] < trigger : n < first || n - first >= times) continue;
       c.begin = now();
       if (strcmp(action, "error") == 0) c.error = error_named(argument);
       else if (strcmp(action, "short") == 0) c.length = atol(argument);
       else if (strcmp(action, "flip") == 0) c.flip = 1;
+      else if (strcmp(action, "vanish") == 0) vanish(path);
       else if (strcmp(action, "delay") == 0) pause_ms(atol(argument));
       else if (strcmp(action, "hang") == 0) {
         c.detail = "hangs";

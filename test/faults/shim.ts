@@ -41,14 +41,25 @@ export interface Call {
   readonly error: string;
 }
 
-export type Errno = "EIO" | "ENOSPC" | "EDQUOT" | "ESTALE" | "EROFS" | "EACCES" | "ENODEV";
+export type Errno =
+  | "EIO"
+  | "ENOSPC"
+  | "EDQUOT"
+  | "ESTALE"
+  | "EROFS"
+  | "EACCES"
+  | "ENODEV"
+  | "ENOENT";
 
 export interface Rule {
   readonly on: Kind | "*";
-  /** How the path ends; with a slash at its end that directory and all below it; or "*". */
+  /** How the path ends, a pattern of the shell's; with a slash at its end that directory and all below. */
   readonly path: string;
-  /** From the n-th matching call on, counted from when the rules were set; default 1. */
-  readonly nth?: number;
+  /**
+   * From the n-th matching call on, counted from when the rules were set; default 1. "then": from
+   * when the first rule has acted.
+   */
+  readonly nth?: number | "then";
   /** How many times; default forever. */
   readonly times?: number;
   readonly does:
@@ -56,6 +67,7 @@ export interface Rule {
     | { readonly short: number }
     | { readonly delay: number }
     | "flip"
+    | "vanish"
     | "hang"
     | "kill"
     | "killgroup";
@@ -92,7 +104,7 @@ export class Faults {
   set(...rules: readonly Rule[]): void {
     const lines = rules.map(({ on, path, nth = 1, times = FOREVER, does }) => {
       const [action, argument] = typeof does === "string" ? [does, ""] : Object.entries(does)[0]!;
-      return `${on} ${path} ${nth} ${times} ${action} ${argument}\n`;
+      return `${on} ${path} ${nth === "then" ? 0 : nth} ${times} ${action} ${argument}\n`;
     });
     // No call may see new rules with old counters, or half of the rules.
     fs.writeFileSync(`${this.#control}-new`, "");

@@ -1,56 +1,150 @@
 /**
- * Every call of every scenario, or every so many-th.
+ * Every case of the sweep, in an order that a seed gives: so a part of them is a fair sample, and a
+ * run that was ended is gone on with.
  *
- *   npm run test:sweep [-- --every 10] [--driver better-sqlite3] [--scenario PART] [--fault PART]
+ *   npm run test:sweep [-- --jobs 2] [--seed S] [--from N] [--cases N] [--all]
+ *                      [--driver TEXT] [--phase TEXT] [--fault TEXT] [--call TEXT]
+ *
+ *   --all     every call; without it, of many of one kind on one file, some (matrix.ts: thinned)
+ *   --from    goes on with the N-th case; every line says which one it is
+ *   --driver, --phase, --fault, --call   only those whose name has this in it
+ *
+ * A case that fails prints the command that repeats it alone.
  */
-
 import type { TestContext } from "node:test";
 import { parseArgs } from "node:util";
+import type { DriverName } from "../../src/driver.ts";
+import { Random } from "../crash/random.ts";
+import { type Fault, faults, type Point, pointsFor, tell, thinned } from "./matrix.ts";
 import { DRIVERS } from "./pair.ts";
-import { scenarios } from "./scenarios.ts";
-import { type Fault, faults, type ScenarioName, sweepOne } from "./sweep.ts";
+import { phases } from "./phases.ts";
+import { Sweep } from "./sweep.ts";
 
 const { values } = parseArgs({
   options: {
-    every: { type: "string", default: "1" },
+    jobs: { type: "string", default: "2" },
+    seed: { type: "string", default: "1" },
+    from: { type: "string", default: "1" },
+    cases: { type: "string", default: "1000000000" },
+    all: { type: "boolean", default: false },
     driver: { type: "string", default: "" },
-    scenario: { type: "string", default: "" },
+    phase: { type: "string", default: "" },
     fault: { type: "string", default: "" },
+    call: { type: "string", default: "" },
   },
 });
 
-let failures = 0;
-for (const driver of DRIVERS.filter((name) => name.includes(values.driver))) {
-  for (const scenario of Object.keys(scenarios) as ScenarioName[]) {
-    if (!scenario.includes(values.scenario)) continue;
-    for (const fault of Object.keys(faults) as Fault[]) {
-      if (!fault.includes(values.fault)) continue;
-      const codes = new Map<string, number>();
-      for (let nth = 1; ; nth += Number(values.every)) {
-        const outcome = await attempt(driver, scenario, fault, nth);
-        if (typeof outcome === "string") {
-          failures++;
-          console.log(`FAILED: ${scenario}; ${fault}: call ${nth}, with ${driver}: ${outcome}`);
-          continue;
-        }
-        if (!outcome.hit) break; // the scenario has fewer calls
-        for (const code of new Set(outcome.codes)) codes.set(code, (codes.get(code) ?? 0) + 1);
-      }
-      console.log(`${driver}; ${scenario}; ${fault}:`, Object.fromEntries(codes));
-    }
+interface Case {
+  readonly driver: DriverName;
+  readonly phase: string;
+  readonly fault: Fault;
+  readonly point: Point;
+}
+
+/** A sweep of its own in every job; when a case fails, what it left is thrown away. */
+class Jobs {
+  readonly #after: (() => unknown)[] = [];
+  #sweep: Sweep | null = null;
+  #driver: DriverName | null = null;
+
+  of(driver: DriverName): Sweep {
+    if (this.#driver !== driver) this.#sweep = null;
+    this.#driver = driver;
+    const context = { after: (work: () => unknown) => this.#after.push(work) };
+    this.#sweep ??= new Sweep(context as unknown as TestContext, driver);
+    return this.#sweep;
+  }
+
+  async end(): Promise<void> {
+    this.#sweep = null;
+    for (const work of this.#after.splice(0).reverse()) await work();
   }
 }
-console.log(failures === 0 ? "nothing failed" : `${failures} failed`);
+
+const began = performance.now();
+const cases = shuffled(await casesOf(), Number(values.seed));
+const first = Number(values.from) - 1;
+const last = Math.min(cases.length, first + Number(values.cases));
+console.log(`${cases.length} cases; ${first + 1} to ${last} of them, seed ${values.seed}`);
+
+/** How often which code came out, of which fault on which copy. */
+const tally = new Map<string, Map<string, number>>();
+let next = first;
+let failures = 0;
+let missed = 0;
+await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+for (const [what, codes] of [...tally].sort()) console.log(what, Object.fromEntries(codes));
+const seconds = Math.round((performance.now() - began) / 1000);
+console.log(
+  `${last - first} cases in ${seconds} s: ${failures} failed, ${missed} did without the call`,
+);
 process.exitCode = failures === 0 ? 0 : 1;
 
-async function attempt(...what: [(typeof DRIVERS)[number], ScenarioName, Fault, number]) {
-  const after: (() => unknown)[] = [];
-  const context = { after: (work: () => unknown) => after.push(work) };
-  try {
-    return await sweepOne(context as unknown as TestContext, ...what);
-  } catch (error) {
-    return (error as Error).message;
-  } finally {
-    for (const work of after.reverse()) await work();
+async function work(): Promise<void> {
+  const job = new Jobs();
+  while (next < last) {
+    const at = next++;
+    const each = cases[at] as Case;
+    try {
+      const { hit, codes } = await job.of(each.driver).attempt(each.phase, each.fault, each.point);
+      if (!hit) missed++;
+      else count(each, codes);
+    } catch (error) {
+      failures++;
+      console.log(
+        `FAILED ${name(each)}\n  ${(error as Error).message}\n  repeat: ${command(each)}`,
+      );
+      await job.end();
+    }
+    if ((at + 1) % 100 === 0) console.log(`case ${at + 1} of ${cases.length}`);
+  }
+  await job.end();
+}
+
+async function casesOf(): Promise<Case[]> {
+  const cases: Case[] = [];
+  const job = new Jobs();
+  for (const driver of DRIVERS.filter((each) => each.includes(values.driver))) {
+    for (const phase of Object.keys(phases).filter((each) => each.includes(values.phase))) {
+      const all = await job.of(driver).points(phase);
+      const points = (values.all ? all : thinned(all)).filter((point) =>
+        `${tell(point)} `.includes(values.call),
+      );
+      for (const fault of faults.filter((each) => each.name.includes(values.fault))) {
+        for (const point of pointsFor(fault, points)) {
+          cases.push({ driver, phase, fault, point });
+        }
+      }
+    }
+  }
+  await job.end();
+  return cases;
+}
+
+function shuffled(cases: Case[], seed: number): Case[] {
+  const random = new Random(seed);
+  for (let i = cases.length - 1; i > 0; i--) {
+    const j = random.between(0, i);
+    [cases[i], cases[j]] = [cases[j] as Case, cases[i] as Case];
+  }
+  return cases;
+}
+
+function name({ driver, phase, fault, point }: Case): string {
+  return `${phase}; ${fault.name}: ${tell(point)}, with ${driver}`;
+}
+
+function command({ driver, phase, fault, point }: Case): string {
+  const options = { driver, phase, fault: fault.name, call: `${tell(point)} ` };
+  const text = Object.entries(options).map(([key, value]) => `--${key} "${value}"`);
+  return `npm run test:sweep -- --all --jobs 1 ${text.join(" ")}`;
+}
+
+function count({ fault, point }: Case, codes: readonly string[]): void {
+  const what = `${fault.name}, ${point.path.split("/")[0]}:`;
+  const counts = tally.get(what) ?? new Map<string, number>();
+  tally.set(what, counts);
+  for (const code of codes.length > 0 ? new Set(codes) : ["no error"]) {
+    counts.set(code, (counts.get(code) ?? 0) + 1);
   }
 }

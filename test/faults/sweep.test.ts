@@ -1,24 +1,29 @@
 /** A few of the sweep's cases at random; `npm run test:sweep` runs them all. */
 import { test } from "node:test";
 import { Random } from "../crash/random.ts";
+import { runs, seed } from "../support/seed.ts";
+import { faults, pointsFor, tell, thinned } from "./matrix.ts";
 import { DRIVERS } from "./pair.ts";
-import { scenarios } from "./scenarios.ts";
+import { phases } from "./phases.ts";
 import { skip } from "./shim.ts";
-import { type Fault, faults, type ScenarioName, sweepOne } from "./sweep.ts";
+import { Sweep } from "./sweep.ts";
 
-const RUNS = 12;
-/** No scenario makes many more calls than that. */
-const CALLS = 800;
+/** Of every phase so many. */
+const CASES = runs(3);
 
-const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31));
-const random = new Random(seed);
-
-for (let run = 1; run <= RUNS; run++) {
-  const driver = random.pick(DRIVERS);
-  const scenario = random.pick(Object.keys(scenarios) as ScenarioName[]);
-  const fault = random.pick(Object.keys(faults) as Fault[]);
-  const nth = random.between(1, fault === "one open fails" ? CALLS / 8 : CALLS);
-  test(`${scenario}; ${fault}: call ${nth}, with ${driver} (SEED=${seed})`, { skip }, async (t) => {
-    await sweepOne(t, driver, scenario, fault, nth);
+for (const driver of DRIVERS) {
+  test(`a sample of failing calls, with ${driver} (SEED=${seed})`, { skip }, async (t) => {
+    const random = new Random(seed);
+    const sweep = new Sweep(t, driver);
+    for (const phase of Object.keys(phases)) {
+      const points = thinned(await sweep.points(phase));
+      for (let i = 0; i < CASES; i++) {
+        const fault = random.pick(faults);
+        const point = random.pick(pointsFor(fault, points));
+        await t.test(`${phase}; ${fault.name}: ${tell(point)}`, async () => {
+          await sweep.attempt(phase, fault, point);
+        });
+      }
+    }
   });
 }
