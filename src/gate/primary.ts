@@ -38,6 +38,7 @@ import { SharedIndex } from "../wal/shared-index.ts";
 import { everyStep } from "./every-step.ts";
 import { cannotBeOpened, cannotBeReplicated } from "./primary-errors.ts";
 import { pause } from "./slots.ts";
+import { cannotBeOpened, cannotBeReplicated } from "./unopened.ts";
 
 const LOCK_WAIT_MS = 5000;
 const INDEX_TRIES = 1000;
@@ -76,9 +77,10 @@ export class Primary {
   open(): void {
     if (this.#admin) return;
     try {
+      // durable: a log stays if the opening fails, see `#disconnecting`; a hot journal must be written
+      if (this.#hasLogOnly()) this.#guard = openGuard(this.#driver, this.path);
       this.#admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
-      this.#admin.exec("PRAGMA synchronous=FULL");
-      this.#admin.exec("PRAGMA wal_autocheckpoint=0");
+      this.#admin.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
       this.#admin.all(READ);
       if (journalMode(this.#admin, "") === "wal") this.#watchLog();
     } catch (error) {
@@ -102,8 +104,12 @@ export class Primary {
     }
   }
 
+  #hasLogOnly(): boolean {
+    return fs.existsSync(`${this.path}-wal`) && !fs.existsSync(`${this.path}-journal`);
+  }
+
   #watchLog(): void {
-    this.#guard = openGuard(this.#driver, this.path);
+    this.#guard ??= openGuard(this.#driver, this.path);
     this.#file = fs.openSync(this.path, "r");
     this.#log = fs.openSync(`${this.path}-wal`, "r+");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");

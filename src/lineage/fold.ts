@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { checkpoint, closeUnused, rewriteLog } from "../targets/file.ts";
+import { checkpoint, closeUnused, openGuard, rewriteLog } from "../targets/file.ts";
 import { frameOffset } from "../wal/format.ts";
 import { stampFingerprint } from "./fingerprint.ts";
 import type { Position } from "./position.ts";
@@ -27,8 +27,10 @@ export function foldAndRecord(
 ): void {
   const { copy } = sidecar;
   const connection = driver.open(copy, { timeout: WAIT_MS });
+  let guard: Connection | null = null;
   let fd = -1;
   try {
+    guard = openGuard(driver, copy);
     fd = fs.openSync(copy, "r");
     connection.exec("PRAGMA synchronous=FULL");
     connection.exec("PRAGMA wal_autocheckpoint=0");
@@ -45,8 +47,13 @@ export function foldAndRecord(
     sidecar.update({ ...change, folding: false, folded: { position: at.position, file } }, note);
     const truncated = checkpoint(connection, "TRUNCATE");
     if (truncated.busy) throw busy(copy);
+    guard.close(); // before the other: the last that may write removes the log and the index
+    guard = null;
   } finally {
     connection.close();
+    // durable: after a failure the log stays. Nobody who may write is the last to close: SQLite would
+    // fold and unlink it, and what the file then held would be on no record.
+    guard?.close();
     if (fd >= 0) closeUnused(copy, fd);
   }
 }

@@ -34,9 +34,9 @@ export class FileTarget implements Target {
   readonly #driver: Driver;
   readonly #path: string;
   readonly #guard: Connection;
-  readonly #file: number;
-  readonly #log: number;
-  readonly #shm: number;
+  readonly #file: number = -1;
+  readonly #log: number = -1;
+  readonly #shm: number = -1;
   readonly #index: SharedIndex;
   readonly #writer: IndexWriter;
   readonly #logInode: number;
@@ -55,15 +55,21 @@ export class FileTarget implements Target {
     this.#driver = driver;
     this.#path = file;
     this.#guard = openGuard(driver, file);
-    this.#guard.exec("PRAGMA busy_timeout=0"); // it reads once more in `show`, and waits for no one
-    this.#file = fs.openSync(file, "r");
-    this.#log = fs.openSync(`${file}-wal`, "r+");
-    this.#shm = fs.openSync(`${file}-shm`, "r+");
-    this.#index = new SharedIndex(this.#shm);
-    this.#writer = new IndexWriter(this.#shm);
-    this.#logInode = fs.fstatSync(this.#log).ino;
-    this.#fileInode = fs.statSync(file).ino;
-    syncDirectory(path.dirname(file)); // durable: the log's name, replica
+    try {
+      this.#guard.exec("PRAGMA busy_timeout=0"); // it reads once more in `show`, and waits for no one
+      this.#file = fs.openSync(file, "r");
+      this.#log = fs.openSync(`${file}-wal`, "r+");
+      this.#shm = fs.openSync(`${file}-shm`, "r+");
+      this.#index = new SharedIndex(this.#shm);
+      this.#writer = new IndexWriter(this.#shm);
+      this.#logInode = fs.fstatSync(this.#log).ino;
+      this.#fileInode = fs.statSync(file).ino;
+      syncDirectory(path.dirname(file)); // durable: the log's name, replica
+    } catch (error) {
+      this.#guard.close();
+      this.#closeFiles();
+      throw error;
+    }
   }
 
   check(expected: LogState): void {
@@ -217,10 +223,14 @@ export class FileTarget implements Target {
     } finally {
       this.#guard.close();
       last?.close();
-      fs.closeSync(this.#log);
-      closeUnused(this.#path, this.#file);
-      closeShared(this.#shm);
+      this.#closeFiles();
     }
+  }
+
+  #closeFiles(): void {
+    if (this.#log >= 0) fs.closeSync(this.#log);
+    if (this.#file >= 0) closeUnused(this.#path, this.#file);
+    if (this.#shm >= 0) closeShared(this.#shm);
   }
 }
 
