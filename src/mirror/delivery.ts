@@ -16,7 +16,7 @@ import { invariant } from "../invariant.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
-import { changed } from "../targets/file.ts";
+import { changed, gone } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
 import { type Commit, walkFrames } from "../wal/chain.ts";
 import {
@@ -189,8 +189,9 @@ export class Delivery {
     const base = this.#position;
     const { copy, state } = this.#sidecar;
     const file = readFingerprint(copy);
+    if (!file) throw gone(copy, "Its file was removed");
     // durable: no new generation over a file that another program wrote
-    if (!file || !state.folded || !sameFingerprint(state.folded.file, file))
+    if (!state.folded || !sameFingerprint(state.folded.file, file))
       throw changed(copy, "Another program wrote the replica's file");
     // durable: the replica's generation is on record
     this.#sidecar.update(

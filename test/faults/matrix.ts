@@ -35,13 +35,14 @@ export const NONE = /^$/;
 /** Of the primary SQLite tells the application itself, with its own error. */
 const PRIMARY = /^ERR_LOCKSTEP_(PRIMARY_IO|SIDECAR)$|SQLITE/;
 const REPLICA: Record<string, RegExp> = {
-  EIO: /^ERR_LOCKSTEP_REPLICA_IO$/,
+  // What SQLite could not read of a record it may call malformed.
+  EIO: /^ERR_LOCKSTEP_(REPLICA_IO|SIDECAR)$/,
   EROFS: /^ERR_LOCKSTEP_REPLICA_IO$/,
   // SQLite says of a full disk what it was doing, and not always that the disk is full.
   ENOSPC: /^ERR_LOCKSTEP_REPLICA_(FULL|IO)$/,
   EDQUOT: /^ERR_LOCKSTEP_REPLICA_(FULL|IO)$/,
-  ESTALE: /^ERR_LOCKSTEP_REPLICA_(GONE|IO)$/,
-  ENODEV: /^ERR_LOCKSTEP_REPLICA_(GONE|IO)$/,
+  ESTALE: /^ERR_LOCKSTEP_(REPLICA_(GONE|IO)|SIDECAR)$/,
+  ENODEV: /^ERR_LOCKSTEP_(REPLICA_(GONE|IO)|SIDECAR)$/,
 };
 
 const TIMEOUT_MS = 2000;

@@ -92,6 +92,19 @@ for (const driver of DRIVERS) {
   });
 }
 
+test("its disk is unmounted as a generation begins: REPLICA_GONE", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  await pair.begin();
+  ok(await pair.close());
+  ok(await pair.open());
+  pair.faults.set({ on: "sync", path: "/replica", times: 1, does: "vanish" });
+  failed(await pair.insert(), "REPLICA_GONE");
+  await fenced(pair, "REPLICA_GONE");
+  await pair.close();
+  pair.remount();
+  await pair.recovers();
+});
+
 describe("what is no failure", { skip }, () => {
   test("a short write is continued", async (t) => {
     const pair = new Pair(t, "node:sqlite");
