@@ -77,7 +77,7 @@ export class Primary {
   open(): void {
     if (this.#admin) return;
     try {
-      // durable: a log stays if the opening fails, see `#disconnecting`; a hot journal must be written
+      // durable: a log stays if the opening fails. See `#disconnecting`; a hot journal must be written
       if (this.#hasLogOnly()) this.#guard = openGuard(this.#driver, this.path);
       this.#admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
       this.#admin.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");

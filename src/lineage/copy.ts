@@ -43,7 +43,7 @@ export async function copyFile(
         progress(at, size);
       }
       await syncing;
-      fs.fsyncSync(dest); // durable: the copy
+      fs.fsyncSync(dest); // the mark on the file is synced as well: either makes it durable
     } finally {
       fs.closeSync(dest);
     }

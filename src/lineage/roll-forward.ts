@@ -27,13 +27,12 @@ export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, rep
   fs.rmSync(fresh, { force: true });
   copyLog(walPath(replica.path), fresh, to, fs.statSync(primary.path).mode);
   const { salt1, salt2 } = to;
-  // durable, in this order: rolled forward: recorded, then named
+  // durable: rolled forward: recorded, then named
   sidecar.update(
     { generation: { salt1, salt2, base: replica.base ?? from } },
     { history: [from], event: ["rolled forward", `to frame ${to.frame} of ${replica.path}`] },
   );
   assertNobodyHasOpen(primary.path);
-  // durable, in this order: rolled forward: named, then synced
-  fs.renameSync(fresh, walPath(primary.path));
-  syncDirectory(path.dirname(primary.path)); // durable: the name of the log rolled forward
+  fs.renameSync(fresh, walPath(primary.path)); // durable: rolled forward: named
+  syncDirectory(path.dirname(primary.path)); // and again when the log is opened, before it is used
 }

@@ -47,7 +47,7 @@ function backfill(path: string): number {
   const guard = openGuard(driver, path);
   const connection = driver.open(path, { timeout: 0 });
   try {
-    connection.exec("PRAGMA synchronous=FULL"); // durable: the log is synced before the file
+    connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
     const { checkpointed } = checkpoint(connection, "PASSIVE");
     fs.fdatasyncSync(file);

@@ -94,7 +94,7 @@ export async function resynchronise(
   if (differing > 0) {
     assertNobodyHasOpen(copy);
     fs.renameSync(log, walPath(copy));
-    syncDirectory(path.dirname(copy)); // durable: the name of the delta
+    syncDirectory(path.dirname(copy)); // as SQLite does it once more before it folds
   }
   foldAndRecord(
     driver,
@@ -122,7 +122,7 @@ export function installLog(driver: Driver, sidecar: Sidecar, membership: Members
   // durable, in this order: an installed log: recorded, then named
   sidecar.update({ generation: { salt1, salt2, base } }, { history: base ? [base] : [] });
   fs.renameSync(log, walPath(copy));
-  syncDirectory(path.dirname(copy)); // durable: the name of the installed log
+  syncDirectory(path.dirname(copy)); // and again when the log is opened, before it is used
 }
 
 /** The other way round: the replica's content to a new file, durable but for its name. */

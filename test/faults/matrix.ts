@@ -101,10 +101,15 @@ export const faults: readonly Fault[] = [
   },
 ];
 
-/** What a fault is for. SQLite takes a short write to its index for a failure. */
-export function pointsFor({ kinds, name }: Fault, points: readonly Point[]): Point[] {
-  const short = name === "a short write";
-  return points.filter(({ kind, path }) => kinds.includes(kind) && !(short && /-shm$/.test(path)));
+/**
+ * What a fault is for. Not for a short write to SQLite's index, which it takes for a failure. And where
+ * the primary has lost something the replica's disk must not vanish, for then nobody has it.
+ */
+export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly Point[]): Point[] {
+  const points = all.filter(({ kind }) => kinds.includes(kind));
+  if (name === "a short write") return points.filter(({ path }) => !path.endsWith("-shm"));
+  const onlyReplica = name === "the disk vanishes" && /primary that (lost|is missing)/.test(phase);
+  return onlyReplica ? points.filter((point) => diskOf(point) === "main") : points;
 }
 
 export function diskOf({ path }: Point): "main" | "replica" {

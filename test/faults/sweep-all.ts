@@ -111,7 +111,7 @@ async function casesOf(): Promise<Case[]> {
         `${tell(point)} `.includes(values.call),
       );
       for (const fault of faults.filter((each) => each.name.includes(values.fault))) {
-        for (const point of pointsFor(fault, points)) {
+        for (const point of pointsFor(fault, phase, points)) {
           cases.push({ driver, phase, fault, point });
         }
       }

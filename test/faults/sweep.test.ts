@@ -19,7 +19,7 @@ for (const driver of DRIVERS) {
       const points = thinned(await sweep.points(phase));
       for (let i = 0; i < CASES; i++) {
         const fault = random.pick(faults);
-        const point = random.pick(pointsFor(fault, points));
+        const point = random.pick(pointsFor(fault, phase, points));
         await t.test(`${phase}; ${fault.name}: ${tell(point)}`, async () => {
           await sweep.attempt(phase, fault, point);
         });

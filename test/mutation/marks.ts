@@ -3,6 +3,8 @@
  *
  *     // durable: NAME                  the statement on this line, or after a comment of its own
  *     // durable, in this order: NAME   that statement and the one after it: also exchanged
+ *
+ * A name ends with its sentence.
  */
 import fs from "node:fs";
 import { join } from "node:path";
@@ -38,7 +40,7 @@ export function marksIn(root: string): Mark[] {
 export function marksOf(file: string, source: string): Mark[] {
   const lines = source.split("\n");
   return lines.flatMap((text, i) => {
-    const [, order, name] = /\/\/ durable(, in this order)?: (.+)$/.exec(text) ?? [];
+    const [, order, name] = /\/\/ durable(, in this order)?: (.+?)(?:\. .*)?$/.exec(text) ?? [];
     if (name === undefined) return [];
     const line = (isComment(text) ? nextCode(lines, i) : i) + 1;
     const mark = { file, line, name };
