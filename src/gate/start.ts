@@ -262,13 +262,18 @@ function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
 type Action = Decision["action"];
 
 /** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
-function takeOffice({ sidecar }: Primary): void {
+function takeOffice(primary: Primary): void {
+  const { sidecar, position } = primary;
   if (sidecar.state.role === "primary") return;
   const timeline = sidecar.state.timeline + 1;
   sidecar.update(
     { role: "primary", timeline },
-    { event: ["promoted", `opened as a primary, timeline ${timeline}`] },
+    {
+      event: ["promoted", `opened as a primary, timeline ${timeline}`],
+      history: [position], // where the timelines part
+    },
   );
+  primary.position = { ...position, timeline };
 }
 
 /**

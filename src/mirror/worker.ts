@@ -178,10 +178,11 @@ class Worker {
     if (seen) this.#assertStill(seen);
     if (state.timeline !== timeline || state.role !== "replica") {
       // Of a primary a log may have begun and not be on record yet; a replica's always is.
-      const { log, base } = this.#describe();
+      const { log, base, position } = this.#describe();
       const begun = log && base && { salt1: log.header.salt1, salt2: log.header.salt2, base };
       const generation = begun ?? state.generation;
-      this.#held().update({ timeline, role: "replica", generation });
+      const history = position ? [position] : []; // where the timelines part
+      this.#held().update({ timeline, role: "replica", generation }, { history });
     }
     const copy = this.#describe();
     const { log, position } = copy;

@@ -130,7 +130,9 @@ export function promote(driver: Driver, source: Source, dest: string, plan: Plan
       if (!(error instanceof LockstepError)) throw error;
     }
   }
-  source.update({ timeline }, { event });
+  // Where the timelines part.
+  const history = proven ? [{ ...position, timeline: source.state.timeline }] : [];
+  source.update({ timeline }, { event, history });
   return true;
 }
 
