@@ -2,6 +2,7 @@
  * Lockstep for better-sqlite3: `import Database from "lockstep/better-sqlite3"`.
  */
 import "./node-version.ts";
+import { openReplica } from "./dropin/better-replica.ts";
 import { DropIn } from "./dropin/better-sqlite3.ts";
 import type * as types from "./dropin/better-sqlite3-types.ts";
 
@@ -31,6 +32,7 @@ declare namespace Database {
 
 export default Database;
 export const { SqliteError } = Database;
+export type { Replica as OpenReplica, ReplicaOptions } from "./dropin/better-replica.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
 export type {
   DurableOptions,
@@ -46,6 +48,6 @@ export type {
   ReplicaFailurePolicy,
   ReplicationOptions,
 } from "./options.ts";
-
+export type { ReachOptions } from "./replica/replica.ts";
 // What `require()` returns is the class itself, as from the driver.
-export { Database as "module.exports" };
+export { Database as "module.exports", openReplica };

@@ -49,8 +49,12 @@ export const codes = {
   /** Another program restarted the primary's log: some of its transactions were not seen. */
   PRIMARY_CHANGED: "ERR_LOCKSTEP_PRIMARY_CHANGED",
 
-  // At durable(). Nothing has failed.
-  /** The caller's deadline passed before every copy had synced. Unknown, not failed. */
+  // When a replica is opened for reading. Nothing was changed.
+  /** SQLite cannot read it from here. */
+  UNREADABLE: "ERR_LOCKSTEP_UNREADABLE",
+
+  // At durable() and reach(). Nothing has failed.
+  /** The caller's deadline passed before every copy had synced, or a replica came so far. */
   DEADLINE: "ERR_LOCKSTEP_DEADLINE",
 
   // At a statement. Nothing was executed.

@@ -5,8 +5,10 @@
  */
 import "./node-version.ts";
 import type * as sqlite from "node:sqlite";
+import { openReplica } from "./dropin/node-replica.ts";
 import { backup, DatabaseSync, native } from "./dropin/node-sqlite.ts";
 
+export type { Replica as OpenReplica, ReplicaOptions } from "./dropin/node-replica.ts";
 export type { DatabaseSyncConstructor, DatabaseSyncOptions } from "./dropin/node-sqlite.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
 export type {
@@ -23,7 +25,8 @@ export type {
   ReplicaFailurePolicy,
   ReplicationOptions,
 } from "./options.ts";
-export { backup, DatabaseSync };
+export type { ReachOptions } from "./replica/replica.ts";
+export { backup, DatabaseSync, openReplica };
 
 export const StatementSync = native.StatementSync;
 export type StatementSync = sqlite.StatementSync;

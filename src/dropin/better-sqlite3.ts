@@ -12,7 +12,8 @@ import { prototypeOf, type Replicated, reading } from "./methods.ts";
 import { inspectScript, inspectStatement } from "./owned.ts";
 import type { Method } from "./prototypes.ts";
 
-const Original = load();
+/** The driver's class. */
+export const Original = load();
 const base = Original.prototype;
 
 export const DropIn = function Database(...given: unknown[]) {
@@ -39,7 +40,7 @@ function letDriverRefuse(args: unknown[], { path: file, replication }: Request):
 }
 
 /** `verbose` hears what it would hear without us. */
-function hushed(options: Options | null | undefined, quiet: { now: boolean }): unknown {
+export function hushed(options: Options | null | undefined, quiet: { now: boolean }): unknown {
   const verbose = options?.verbose;
   if (typeof verbose !== "function") return options;
   return {

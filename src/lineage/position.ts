@@ -31,3 +31,18 @@ const hex = (word: number): string => word.toString(16).padStart(8, "0");
 export function formatPosition(p: Position): string {
   return `${p.timeline}/${hex(p.salt1)}${hex(p.salt2)}/${p.frame}/${hex(p.sum1)}${hex(p.sum2)}`;
 }
+
+/** The position that `formatPosition` wrote; null if the text is none. */
+export function parsePosition(text: string): Position | null {
+  const match = /^(\d+)\/([\da-f]{8})([\da-f]{8})\/(\d+)\/([\da-f]{8})([\da-f]{8})$/.exec(text);
+  if (!match) return null;
+  const [, timeline, salt1, salt2, frame, sum1, sum2] = match as unknown as string[];
+  return {
+    timeline: Number(timeline),
+    salt1: Number.parseInt(salt1 as string, 16),
+    salt2: Number.parseInt(salt2 as string, 16),
+    frame: Number(frame),
+    sum1: Number.parseInt(sum1 as string, 16),
+    sum2: Number.parseInt(sum2 as string, 16),
+  };
+}

@@ -16,11 +16,18 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { threadId } from "node:worker_threads";
-import { type Connection, type Driver, isBusy, isDamaged, loadDriver } from "../driver.ts";
+import {
+  type Connection,
+  type Driver,
+  type DriverName,
+  isBusy,
+  isDamaged,
+  loadDriver,
+} from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
-import { isOpenHere } from "./open-here.ts";
+import { descriptorHere } from "./open-here.ts";
 import type { Position } from "./position.ts";
 import { FORMAT, readEvents, readHistory, readOwner, readState } from "./record.ts";
 
@@ -72,6 +79,8 @@ export interface Owner {
   readonly host: string;
   readonly thread: number;
   readonly since: string;
+  /** The SQLite library that it uses. */
+  readonly driver: DriverName;
 }
 
 /** What an update adds to the record besides the changed fields. */
@@ -106,13 +115,13 @@ export class Sidecar {
   #state: SidecarState;
   #history: Position[];
 
-  private constructor(copy: string, connection: Connection, role: Role) {
+  private constructor(copy: string, connection: Connection, role: Role, driver: DriverName) {
     this.copy = copy;
     this.#connection = connection;
     const found = readState(connection);
     this.#state = found ?? emptyState(role);
     if (!found) this.#putState();
-    this.#put("owner", { ...thisOwner() });
+    this.#put("owner", { ...thisOwner(driver) });
     this.#history = readHistory(connection);
   }
 
@@ -122,14 +131,14 @@ export class Sidecar {
    */
   static open(driver: Driver, copy: string, role: Role): Sidecar {
     const path = sidecarPath(copy);
-    if (isOpenHere(path)) throw lockedError(copy);
+    if (descriptorHere(path) !== null) throw lockedError(copy);
     let connection: Connection | null = null;
     try {
       connection = driver.open(path, { timeout: 0 });
       connection.exec("PRAGMA locking_mode=EXCLUSIVE"); // durable: the lock is kept
       connection.exec("BEGIN EXCLUSIVE"); // the lock of promise P6; never given back until close
       connection.exec(SCHEMA);
-      const sidecar = new Sidecar(copy, connection, role);
+      const sidecar = new Sidecar(copy, connection, role, driver.name);
       connection.exec("COMMIT");
       connection.exec("PRAGMA synchronous=EXTRA");
       return sidecar;
@@ -216,8 +225,19 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
   let connection: Connection | null = null;
   try {
     connection = openUnlocked(driver, sidecarPath(copy));
+    return readSnapshot(connection);
+  } catch (error) {
+    throw sidecarError(copy, error);
+  } finally {
+    connection?.close();
+  }
+}
+
+/** What an open record says; null if it was made, but its first transaction was not committed. */
+export function readSnapshot(connection: Connection): SidecarSnapshot | null {
+  try {
     const state = readState(connection);
-    if (!state) return null; // made, but its first transaction was not committed
+    if (!state) return null;
     return {
       state,
       history: readHistory(connection),
@@ -226,9 +246,7 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
     };
   } catch (error) {
     if (/no such table/.test(String(error))) return null;
-    throw sidecarError(copy, error);
-  } finally {
-    connection?.close();
+    throw error;
   }
 }
 
@@ -238,7 +256,7 @@ export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | nul
  */
 export function glimpseSidecar(driver: Driver, copy: string): SidecarState | null {
   const file = sidecarPath(copy);
-  if (isOpenHere(file)) return null;
+  if (descriptorHere(file) !== null) return null;
   let connection: Connection | null = null;
   try {
     connection = driver.open(file, { readOnly: true, timeout: 0 });
@@ -283,8 +301,8 @@ function now(): string {
   return new Date().toISOString();
 }
 
-function thisOwner(): Owner {
-  return { pid: process.pid, host: os.hostname(), thread: threadId, since: now() };
+function thisOwner(driver: DriverName): Owner {
+  return { pid: process.pid, host: os.hostname(), thread: threadId, since: now(), driver };
 }
 
 function emptyState(role: Role): SidecarState {

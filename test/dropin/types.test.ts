@@ -6,7 +6,12 @@ import assert from "node:assert/strict";
 import type * as sqlite from "node:sqlite";
 import { test } from "node:test";
 import type Original from "better-sqlite3";
-import Database, { type ReplicationHandle, SqliteError } from "../../src/better-sqlite3.ts";
+import Database, {
+  type OpenReplica as BetterReplica,
+  openReplica as openBetter,
+  type ReplicationHandle,
+  SqliteError,
+} from "../../src/better-sqlite3.ts";
 import {
   backup,
   type Code,
@@ -15,7 +20,10 @@ import {
   DatabaseSync,
   type DatabaseSyncOptions,
   LockstepError,
+  type OpenReplica,
+  openReplica,
   type Progress,
+  type ReachOptions,
   type ReplicationOptions,
   Session,
   StatementSync,
@@ -52,6 +60,9 @@ export type NodeSqlite = [
   Assignable<Session, sqlite.Session>,
   Assignable<typeof backup, typeof sqlite.backup>,
   Assignable<typeof constants, typeof sqlite.constants>,
+  Assignable<OpenReplica, DatabaseSync>,
+  Assignable<BetterReplica, Database.Database>,
+  Assignable<Parameters<OpenReplica["reach"]>[1], ReachOptions | undefined>,
   Assignable<ReplicationOptions["onProgress"], ((progress: Progress) => void) | undefined>,
 ];
 
@@ -85,8 +96,23 @@ export class App extends DatabaseSync {
   }
 }
 
+export async function readers(file: string, position: string): Promise<(string | null)[]> {
+  const node: OpenReplica = openReplica(file, { timeout: 5, readBigInts: true });
+  const better: BetterReplica = openBetter(file, { timeout: 5, verbose: console.log });
+  const rows = better.prepare<[number], { x: number }>("SELECT x FROM t WHERE x > ?").all(1);
+  // @ts-expect-error: a replica is read-only
+  openReplica(file, { readOnly: false });
+  // @ts-expect-error: and has no replicas
+  openBetter(file, { replicas: ["/b"] });
+  const reached = await node.reach(position, { timeout: rows[0]?.x ?? 1 });
+  return [reached, node.position, better.close().position];
+}
+
 test("what the types name is there", () => {
-  for (const value of [Database, DatabaseSync, StatementSync, Session, SqliteError, backup]) {
+  for (const value of [
+    ...[Database, DatabaseSync, StatementSync, Session, SqliteError, backup],
+    ...[openReplica, openBetter],
+  ]) {
     assert.equal(typeof value, "function");
   }
   assert.equal(typeof constants, "object");

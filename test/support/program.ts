@@ -17,13 +17,15 @@ export class Program {
   readonly #process: ChildProcess;
   readonly #answers: AsyncIterator<string>;
 
-  /** It opens the database before the first command. It is killed at the end of the test. */
-  constructor(t: TestContext, file: string, { readOnly = false } = {}) {
-    this.#process = spawn(
-      process.execPath,
-      ["--no-warnings", import.meta.filename, file, readOnly ? "read-only" : "read-write"],
-      { stdio: ["pipe", "pipe", "inherit"] },
-    );
+  /**
+   * It opens the database before the first command, with `openReplica` if that is said: then it knows
+   * the command `REACH position`, too. It is killed at the end of the test.
+   */
+  constructor(t: TestContext, file: string, { readOnly = false, openReplica = false } = {}) {
+    const mode = openReplica ? "replica" : readOnly ? "read-only" : "read-write";
+    this.#process = spawn(process.execPath, ["--no-warnings", import.meta.filename, file, mode], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     const lines: Interface = createInterface(this.#process.stdout as Readable);
     this.#answers = lines[Symbol.asyncIterator]();
     t.after(() => this.#process.kill("SIGKILL"));
@@ -154,9 +156,13 @@ if (import.meta.main && process.argv[3] === "write") {
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   const fs = process.getBuiltinModule("node:fs");
   const [, , file = "", mode, ending] = process.argv;
-  const db = new DatabaseSync(file, { readOnly: mode === "read-only" });
-  const answer = (sql: string): Answer => {
+  const replica =
+    mode === "replica" ? (await import("../../src/index.ts")).openReplica(file) : null;
+  const db = replica ?? new DatabaseSync(file, { readOnly: mode === "read-only" });
+  const answer = async (sql: string): Promise<Answer> => {
     try {
+      if (/^REACH /.test(sql)) await replica?.reach(sql.slice("REACH ".length));
+      if (/^REACH /.test(sql)) return {};
       const rows = /^\s*(select|pragma|explain|with)/i.test(sql) ? db.prepare(sql).all() : [];
       if (rows.length === 0) db.exec(sql);
       return { rows: rows as Record<string, unknown>[] };
@@ -165,7 +171,7 @@ if (import.meta.main && process.argv[3] === "write") {
     }
   };
   for await (const line of createInterface(process.stdin)) {
-    fs.writeSync(1, `${JSON.stringify(answer(JSON.parse(line)))}\n`);
+    fs.writeSync(1, `${JSON.stringify(await answer(JSON.parse(line)))}\n`);
   }
   if (ending === "killed") process.kill(process.pid, "SIGKILL");
   else db.close();
