@@ -114,10 +114,12 @@ export class Sidecar {
   #connection: Connection;
   #state: SidecarState;
   #history: Position[];
+  readonly #inode: number;
 
   private constructor(copy: string, connection: Connection, role: Role, driver: DriverName) {
     this.copy = copy;
     this.#connection = connection;
+    this.#inode = fs.statSync(sidecarPath(copy)).ino;
     const found = readState(connection);
     this.#state = found ?? emptyState(role);
     if (!found) this.#putState();
@@ -165,6 +167,7 @@ export class Sidecar {
   ): void {
     const connection = this.#connection;
     const before = this.#state;
+    this.#assertNamed(); // durable: its lock keeps others out only while they find it
     connection.exec("BEGIN");
     try {
       this.#state = { ...before, ...change };
@@ -204,6 +207,12 @@ export class Sidecar {
     } finally {
       this.#connection.close(); // a disk that takes no more must not keep the lock
     }
+  }
+
+  #assertNamed(): void {
+    const file = fs.statSync(sidecarPath(this.copy), { throwIfNoEntry: false });
+    if (file?.ino === this.#inode) return;
+    throw sidecarError(this.copy, new Error("it was removed or replaced while it was in use"));
   }
 
   #putState(): void {
