@@ -8,6 +8,7 @@ import { openReplica as openBetter } from "../../src/better-sqlite3.ts";
 import type { DriverName } from "../../src/driver.ts";
 import { openReplica } from "../../src/index.ts";
 import { parsePosition } from "../../src/lineage/position.ts";
+import { restore } from "../../src/restore.ts";
 import { scratch } from "../scratch.ts";
 import { copyDirectory } from "../support/files.ts";
 import { Program } from "../support/program.ts";
@@ -203,6 +204,26 @@ test("after a promotion: what the replica has left behind is not reached, what i
   await assert.rejects(reader.reach(lost, NEVER), {
     code: /ERR_LOCKSTEP_(DEADLINE|DIVERGED)/,
   });
+  reader.close();
+  db.close();
+});
+
+test("after a restore: what the replica held before it is reached, in the log that was left as well", async (t) => {
+  const scene = Scene.make(t);
+  const old = scene.open();
+  old.put(3);
+  const before = await old.hub.replication.durable();
+  old.put(2);
+  const crashed = scene.crashImage();
+  old.close();
+  await restore(crashed.replica, crashed.primary, { force: true });
+
+  const db = crashed.open({ checkpointBytes: 40_000 });
+  const reader = openFor(t, "node:sqlite", crashed.replica);
+  db.put(40);
+  await reader.reach(await db.hub.replication.durable(), SOON);
+  assert.equal(parsePosition(reader.position as string)?.timeline, 2);
+  await reader.reach(before, SOON);
   reader.close();
   db.close();
 });
