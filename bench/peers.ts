@@ -24,12 +24,19 @@ const peers = {
   },
 } as const;
 
+/** Its path, if it is installed already. */
+export function installedBinary(name: keyof typeof peers): string | null {
+  const path = join(CACHE, name, "node_modules", peers[name].binary);
+  return existsSync(path) ? path : null;
+}
+
 /** @throws Unavailable if npm cannot get it, or it has no binary for this platform */
 export async function binaryOf(name: keyof typeof peers): Promise<string> {
   const { spec, binary } = peers[name];
   const prefix = join(CACHE, name);
   const path = join(prefix, "node_modules", binary);
-  if (existsSync(path)) return path;
+  const installed = installedBinary(name);
+  if (installed) return installed;
   mkdirSync(prefix, { recursive: true });
   await new Promise<void>((resolve, reject) => {
     const args = ["install", "--prefix", prefix, "--no-audit", "--no-fund", spec];
