@@ -36,7 +36,6 @@ import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
 import { everyStep } from "./every-step.ts";
-import { cannotBeOpened, cannotBeReplicated } from "./primary-errors.ts";
 import { pause } from "./slots.ts";
 import { cannotBeOpened, cannotBeReplicated } from "./unopened.ts";
 

@@ -27,6 +27,8 @@ const SUITES = [
   "test/start/*.test.ts",
   "test/{faults,wal}/*.test.ts",
   "test/{dropin/*,*}.test.ts",
+  "test/degrade/*.test.ts",
+  "test/{replica,neighbours,scrub}/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 const RANDOM = /sweep|random|package|shown|tidy/;

@@ -12,7 +12,7 @@ import type { Readable } from "node:stream";
 import { test } from "node:test";
 import { type DriverName, loadDriver } from "../../src/driver.ts";
 import { LockstepError } from "../../src/errors.ts";
-import { openHub } from "../../src/gate/hub.ts";
+import { openHub } from "../../src/gate/open-hub.ts";
 import { Random } from "../crash/random.ts";
 import { scratch } from "../scratch.ts";
 import { assertAtRest, readAtRest } from "../support/files.ts";
