@@ -96,6 +96,7 @@ async function race(
 
 const OPTIONS = {
   durability: "commit",
+  minCopies: Number.POSITIVE_INFINITY,
   replicaTimeout: 20_000,
   restoreMissing: false,
   checkpointBytes: 8 << 20,
