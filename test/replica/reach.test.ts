@@ -9,6 +9,7 @@ import type { DriverName } from "../../src/driver.ts";
 import { openReplica } from "../../src/index.ts";
 import { parsePosition } from "../../src/lineage/position.ts";
 import { restore } from "../../src/restore.ts";
+import { Trio } from "../degrade/trio.ts";
 import { scratch } from "../scratch.ts";
 import { copyDirectory } from "../support/files.ts";
 import { Program } from "../support/program.ts";
@@ -226,6 +227,27 @@ test("after a restore: what the replica held before it is reached, in the log th
   await reader.reach(before, SOON);
   reader.close();
   db.close();
+});
+
+test("a replica that is left behind is reached when it has come back, by a reader that stayed", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  const db = trio.open();
+  const [, two] = trio.replicas;
+  await trio.put(db, 3);
+  const reader = openFor(t, "node:sqlite", two);
+  await reader.reach(await db.replication.durable(), SOON);
+  trio.pullOut("two");
+  await trio.put(db, 5);
+  const position = await db.replication.durable();
+  await assert.rejects(reader.reach(position, NEVER), { code: "ERR_LOCKSTEP_REPLICA_GONE" });
+  trio.putBack("two");
+  const reaching = reader.reach(position);
+  await trio.untilRejoined(db, two);
+  await reaching;
+  await reader.reach(await db.replication.durable(), SOON);
+  assert.ok(count(reader) >= 11);
+  reader.close();
+  trio.closeAndCompare(db);
 });
 
 test("a file that was replaced is told, however far the record beside it is", async (t) => {
