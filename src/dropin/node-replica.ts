@@ -70,7 +70,7 @@ class ReplicaSync extends native.DatabaseSync implements Replica {
   }
 
   override [Symbol.dispose](): void {
-    if (this.isOpen) this.close();
+    if (this.#reader) this.close();
   }
 
   get position(): string | null {

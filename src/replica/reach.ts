@@ -12,28 +12,32 @@ import path from "node:path";
 /** How long a change may stay unnoticed where the system does not tell of it, in milliseconds. */
 const POLL_MS = 100;
 
-interface Waiter {
-  /** Is it over? It has resolved or rejected then. */
-  look(): boolean;
+interface Waiter<Seen> {
+  /** Is it over? It has resolved or rejected then. Does not throw. */
+  look(seen: Seen): boolean;
+  fail(error: unknown): void;
 }
 
-export class Waiting {
+export class Waiting<Seen> {
   readonly #directory: string;
   readonly #name: string;
-  readonly #waiters = new Set<Waiter>();
+  /** What there is to be seen now, by all who wait; null: nothing that is sure. */
+  readonly #glance: () => Seen | null;
+  readonly #waiters = new Set<Waiter<Seen>>();
   #watcher: fs.FSWatcher | null = null;
   #poll: NodeJS.Timeout | null = null;
   #woken = false;
 
-  constructor(copy: string) {
+  constructor(copy: string, glance: () => Seen | null) {
+    this.#glance = glance;
     this.#directory = path.dirname(copy);
     this.#name = path.basename(copy);
   }
 
   /** Looks now, at every change, and now and then, until it is over. */
-  add(waiter: Waiter): void {
-    if (waiter.look()) return;
-    this.#waiters.add(waiter);
+  add(waiter: Waiter<Seen>): void {
+    this.#show([waiter], () => this.#waiters.add(waiter));
+    if (!this.#waiters.has(waiter)) return;
     if (this.#poll) return;
     this.#poll = setInterval(() => this.#look(), POLL_MS);
     try {
@@ -47,9 +51,8 @@ export class Waiting {
     this.wake(); // for what has changed since the first look
   }
 
-  delete(waiter: Waiter): void {
-    this.#waiters.delete(waiter);
-    if (this.#waiters.size === 0) this.#rest();
+  delete(waiter: Waiter<Seen>): void {
+    if (this.#waiters.delete(waiter) && this.#waiters.size === 0) this.#rest();
   }
 
   /** Everybody looks soon; many changes at once are one. */
@@ -63,8 +66,22 @@ export class Waiting {
   }
 
   #look(): void {
-    for (const waiter of [...this.#waiters]) if (waiter.look()) this.#waiters.delete(waiter);
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    this.#show(waiters, (waiter) => this.#waiters.add(waiter));
     if (this.#waiters.size === 0) this.#rest();
+  }
+
+  /** Shows each what there is; those for whom it is not enough go on waiting. */
+  #show(waiters: readonly Waiter<Seen>[], wait: (waiter: Waiter<Seen>) => void): void {
+    let seen: Seen | null;
+    try {
+      seen = this.#glance();
+    } catch (error) {
+      for (const waiter of waiters) waiter.fail(error);
+      return;
+    }
+    for (const waiter of waiters) if (seen === null || !waiter.look(seen)) wait(waiter);
   }
 
   #rest(): void {

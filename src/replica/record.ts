@@ -18,7 +18,7 @@ import { readFully } from "../wal/scan.ts";
 
 /** A file's times are as coarse as the kernel's clock: until then they may hide a second change. */
 const SETTLED_MS = 50;
-const TRIES = 3;
+const TRIES = 20;
 
 export class RecordReader {
   readonly #driver: Driver;

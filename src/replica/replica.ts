@@ -12,7 +12,7 @@ import { formatPosition, type Position, parsePosition } from "../lineage/positio
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { Waiting } from "./reach.ts";
 import { RecordReader } from "./record.ts";
-import { Standing } from "./standing.ts";
+import { type Seen, Standing } from "./standing.ts";
 
 /** How long a caller of `reach()` is willing to wait. */
 export interface ReachOptions {
@@ -94,13 +94,13 @@ export function openOrExplain<T>(file: string, open: () => T): T {
 export class Replica {
   readonly #connection: ReadConnection;
   readonly #standing: Standing;
-  readonly #waiting: Waiting;
+  readonly #waiting: Waiting<Seen>;
 
   /** @param path of `locateReplica`; the connection has it open, and has read once */
   constructor(driver: Driver, path: string, connection: ReadConnection) {
     this.#connection = connection;
     this.#standing = new Standing(driver, path, () => connection.read());
-    this.#waiting = new Waiting(path);
+    this.#waiting = new Waiting(path, () => this.#glance());
   }
 
   get position(): string | null {
@@ -129,16 +129,18 @@ export class Replica {
   #wait(target: Position, timeout: number, signal: AbortSignal | undefined): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const waiter = {
-      look: (): boolean => {
+      look: (seen: Seen): boolean => {
         try {
-          const reached = this.#reached(target);
-          if (reached !== null) resolve(reached);
-          return reached !== null;
+          const containment = this.#standing.contains(target, seen);
+          if (containment === "contained") resolve(formatPosition(seen.position));
+          if (containment === "apart") reject(apart(this.#standing.path, target, seen.position));
+          return containment !== "not yet";
         } catch (error) {
           reject(error);
           return true;
         }
       },
+      fail: reject,
     };
     const give = (error: unknown): void => {
       reject(error);
@@ -155,15 +157,12 @@ export class Replica {
     });
   }
 
-  /** What reads see, if that contains the target; else null. */
-  #reached(target: Position): string | null {
+  /** What reads that begin now see; null if it cannot be proven just now. */
+  #glance(): Seen | null {
     if (!this.#isFree()) return null;
     const seen = this.#standing.look();
     if (!this.#standing.isInPlace) throw gone(this.#standing.path);
-    if (!seen) return null;
-    const containment = this.#standing.contains(target, seen);
-    if (containment === "apart") throw apart(this.#standing.path, target, seen.position);
-    return containment === "contained" ? formatPosition(seen.position) : null;
+    return seen;
   }
 
   /**

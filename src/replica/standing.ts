@@ -130,7 +130,9 @@ export class Standing {
 
   /** The checksum that the log carries at the target's frame, if that is of its generation. */
   #sumsAt(target: Position): Sums | null {
-    const fd = fs.openSync(walPath(this.path), "r"); // nobody locks a log
+    const log = walPath(this.path);
+    if (!fs.existsSync(log)) return null;
+    const fd = fs.openSync(log, "r"); // nobody locks a log
     try {
       const head = new Uint8Array(WAL_HEADER_SIZE);
       const at = target.frame === 0 ? 0 : frameOffset(target.frame, this.#index.pageSize);

@@ -161,6 +161,13 @@ for (const driver of DRIVERS) {
     await assert.rejects(closed, /not open/);
     assert.equal(reader.position, null);
     await assert.rejects(reader.reach(now), /not open/);
+    if (driver === "node:sqlite") {
+      using again = openReplica(scene.replica); // closed at the end of the block
+      await again.reach(now, SOON);
+      again.close();
+      again.open();
+      await again.reach(now, SOON);
+    }
     db.close();
   });
 }
