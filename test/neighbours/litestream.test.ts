@@ -12,9 +12,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { binaryOf, installedBinary, Program } from "../../bench/peers.ts";
 import { scratch } from "../scratch.ts";
 import { Scene } from "../support/scene.ts";
-import { shell } from "./shell.ts";
+import { shell, skip as withoutShell } from "./shell.ts";
 
-const skip = installedBinary("litestream") ? false : "Litestream's binary is not installed";
+const skip =
+  withoutShell || (installedBinary("litestream") ? false : "Litestream's binary is not installed");
 
 test("Litestream on the primary: it follows, both copies hold everything, nothing fails", {
   skip,

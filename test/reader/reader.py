@@ -2,8 +2,9 @@
 
     python3 reader.py FILE SEED LOOK CHECK_EVERY HOLD_EVERY HOLD_MS
 
-Reads FILE in transactions until its input ends, then says what it saw, as JSON. Every CHECK_EVERY-th
-transaction runs an integrity check; every HOLD_EVERY-th is held open and looks again.
+Reads FILE in transactions until its input ends, then says what it saw, as JSON; that something is
+wrong it says at once. Every CHECK_EVERY-th transaction runs an integrity check; every HOLD_EVERY-th is
+held open and looks again.
 """
 
 import json
@@ -39,6 +40,7 @@ def wrong_with(row):
 def complain(what):
     if len(report["wrong"]) < 10:
         report["wrong"].append(what)
+        print("wrong", flush=True)
 
 
 def ended(seconds):

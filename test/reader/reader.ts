@@ -62,7 +62,9 @@ if (import.meta.main) {
   };
   const course = new Course();
   const complain = (what: string): void => {
-    if (report.wrong.length < 10) report.wrong.push(what);
+    if (report.wrong.length >= 10) return;
+    report.wrong.push(what);
+    console.log("wrong");
   };
   const look = (): Look => {
     report.reads++;
