@@ -17,6 +17,7 @@ import { count, indexPosition, openFor } from "../support/replica.ts";
 import { Scene } from "../support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
+const LINUX_ONLY = fs.existsSync("/proc/self/fd") ? false : "descriptors are listed on Linux only";
 const SOON = { timeout: 10_000 };
 /** For what is not to happen. */
 const NEVER = { timeout: 60 };
@@ -323,6 +324,27 @@ test("two SQLite libraries in one process: the other one is refused", (t) => {
     db.put(1);
     db.close();
   }
+});
+
+test("opened and closed over and over it leaves one descriptor, and no watch", {
+  skip: LINUX_ONLY,
+}, async (t) => {
+  const scene = Scene.make(t);
+  const db = scene.open();
+  db.put(2);
+  const now = await db.hub.replication.durable();
+  const descriptors = (): number => fs.readdirSync("/proc/self/fd").length;
+  const round = async (): Promise<void> => {
+    const reader = openReplica(scene.replica);
+    await reader.reach(now, SOON);
+    await assert.rejects(reader.reach(further(now, 1), { timeout: 5 }));
+    reader.close();
+  };
+  await round();
+  const before = descriptors();
+  for (let i = 0; i < 20; i++) await round();
+  assert.equal(descriptors(), before);
+  db.close();
 });
 
 for (const driver of DRIVERS) {
