@@ -12,19 +12,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { runs, seed } from "../support/seed.ts";
-import { program } from "./program.ts";
+import { type Program, program } from "./program.ts";
 import { run } from "./world.ts";
 
 test(`seed ${seed}: random programs end with equal copies and what the model says`, async (t) => {
   await fc.assert(
     fc.asyncProperty(program, (each) => run(t, each)),
-    { seed, numRuns: runs(14), endOnFailure: true },
+    { seed, numRuns: runs(12), endOnFailure: true },
   );
 });
 
 test("canary: what the model does not know is noticed", async (t) => {
-  const lie = fc.asyncProperty(program, (each) => run(t, each, true));
-  await assert.rejects(async () => {
-    await fc.assert(lie, { seed: 1, numRuns: 1, endOnFailure: true });
-  }, /what is found may not be/);
+  const [each] = fc.sample(program, { seed: 1, numRuns: 1 });
+  await assert.rejects(run(t, each as Program, true), /what is found may not be/);
 });
