@@ -5,9 +5,11 @@
  * Replay: npm run fuzz -- --target T --seed S
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
+import { deserialize } from "node:v8";
 import { parseDsn } from "../../src/dsn.ts";
 import { readSidecar } from "../../src/lineage/sidecar.ts";
 import { readOptions } from "../../src/options.ts";
@@ -42,6 +44,22 @@ for (const name of targetNames) {
 describe("canaries: it is noticed that", () => {
   async function noticed<T>(target: Target<T>, what: RegExp, cases = 3000): Promise<void> {
     await assert.rejects(fuzz(target, { seed: 1, cases }), what);
+  }
+
+  for (const [name, what] of [
+    ["hang", /an input took more than 500 ms; it ended with SIGKILL/],
+    ["crash", /it said nothing; it ended with SIG/],
+  ] as const) {
+    test(`an input ends in a ${name}, and it is kept`, () => {
+      const run = path.join(import.meta.dirname, "run.ts");
+      const args = [run, "--target", name, "--seconds", "1", "--hung", "500"];
+      const { status, stdout } = spawnSync(process.execPath, args, { encoding: "utf8" });
+      assert.equal(status, 1);
+      assert.match(stdout, what);
+      const kept = /--input (\S+)/.exec(stdout)?.[1] as string;
+      assert.deepEqual(deserialize(fs.readFileSync(kept)), { name });
+      fs.rmSync(kept);
+    });
   }
 
   test("the log's scan leaves a commit out", (t) =>

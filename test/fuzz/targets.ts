@@ -20,6 +20,15 @@ const targets = {
   commands: commandsTarget,
 };
 
+/** What a process that tries does not survive; whoever started it has to notice. */
+const canaries = {
+  hang: () =>
+    canary("hang", () => {
+      for (;;);
+    }),
+  crash: () => canary("crash", () => process.abort()),
+};
+
 export type TargetName = keyof typeof targets;
 export const targetNames = Object.keys(targets) as TargetName[];
 
@@ -30,10 +39,16 @@ export async function withTarget<T>(
 ): Promise<T> {
   const ends: (() => unknown)[] = [];
   const ending = { after: (end: () => unknown) => void ends.push(end) } as Ending;
-  if (!Object.hasOwn(targets, name)) throw new Error(`targets: ${targetNames.join(", ")}`);
+  const all: Record<string, (t: Ending) => unknown> = { ...targets, ...canaries };
+  const make = all[name];
+  if (!make) throw new Error(`targets: ${targetNames.join(", ")}`);
   try {
-    return await use(targets[name](ending) as Target<unknown>);
+    return await use(make(ending) as Target<unknown>);
   } finally {
     for (const end of ends.reverse()) end();
   }
+}
+
+function canary(name: string, check: () => void): Target<object> {
+  return { name, corpus: [{ name }], mutate: (input) => input, check, unguided: true };
 }

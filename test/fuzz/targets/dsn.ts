@@ -17,7 +17,7 @@ export interface DsnInput {
 const CORPUS = [
   "sqlite3:///var/lib/app.db:/mnt/usb/app.db?replicaTimeout=5000",
   "sqlite3://a%3Ab:./c%3Fd%25:e?durability=barrier&restoreMissing=true&checkpointBytes=4096",
-  "sqlite3:///C:/main.db:/D:/copy.db?onReplicaFailure=stop",
+  "sqlite3:///C:/main.db:/D:/copy.db?onReplicaFailure=degrade&minCopies=1",
   "SQLite3:///%C3%A4#1 +:\\\\server\\share",
 ];
 

@@ -30,6 +30,7 @@ const own = {
   replicas: fc.oneof(fc.array(file, { minLength: 1 }), fc.array(replica), anything),
   durability: fc.oneof(fc.constantFrom("commit", "barrier"), anything),
   onReplicaFailure: fc.oneof(fc.constantFrom("stop", "degrade", "go on"), anything),
+  minCopies: fc.oneof(fc.nat(4), anything),
   replicaTimeout: fc.oneof(fc.integer({ min: -1 }), fc.double(), anything),
   restoreMissing: fc.oneof(fc.boolean(), anything),
   checkpointBytes: fc.oneof(fc.maxSafeInteger(), anything),
@@ -55,6 +56,7 @@ const inDsn = fc.record(
     durability: fc.constantFrom("commit" as const, "barrier" as const),
     replicaTimeout: fc.integer({ min: 1 }),
     restoreMissing: fc.boolean(),
+    onReplicaFailure: fc.constantFrom("stop" as const, "degrade" as const),
   },
   { requiredKeys: [], noNullPrototype: true },
 );
@@ -89,13 +91,15 @@ function checkOne(read: Reads, options: unknown, dsn: ReplicationOptions): void 
   const named = own ? (options as ReplicationOptions).replicas : undefined;
   assert.equal(found === null, named === undefined && dsn.replicas === undefined, "replicas");
   if (found === null) return;
-  const { replicas, durability, replicaTimeout, restoreMissing, checkpointBytes } = found;
+  const { replicas, durability, minCopies, replicaTimeout, restoreMissing, checkpointBytes } =
+    found;
   assert.ok(replicas.length > 0 && replicas.every((each) => path.isAbsolute(each)), "paths");
   assert.ok(["commit", "barrier"].includes(durability), "durability");
   assert.ok(Number.isInteger(replicaTimeout) && replicaTimeout > 0, "replicaTimeout");
   assert.ok(Number.isSafeInteger(checkpointBytes) && checkpointBytes > 0, "checkpointBytes");
   assert.equal(typeof restoreMissing, "boolean", "restoreMissing");
   assert.ok(found.onProgress === null || typeof found.onProgress === "function", "onProgress");
-  const { onProgress, ...others } = found;
-  assert.deepEqual(read(onProgress ? found : others, {}), found, "read again");
+  assert.ok(minCopies >= 1 && minCopies <= 1 + replicas.length, "minCopies");
+  const { onProgress, ...others } = { ...found, onReplicaFailure: "degrade" };
+  assert.deepEqual(read(onProgress ? { ...others, onProgress } : others, {}), found, "read again");
 }
