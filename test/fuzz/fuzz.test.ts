@@ -11,6 +11,7 @@ import path from "node:path";
 import { describe, test } from "node:test";
 import { deserialize } from "node:v8";
 import { parseDsn } from "../../src/dsn.ts";
+import { decide } from "../../src/lineage/decide.ts";
 import { readSidecar } from "../../src/lineage/sidecar.ts";
 import { readOptions } from "../../src/options.ts";
 import { restore } from "../../src/restore.ts";
@@ -22,6 +23,7 @@ import type { Scene } from "../support/scene.ts";
 import { runs, seed } from "../support/seed.ts";
 import { fuzz, type Target } from "./fuzzer.ts";
 import { commandsTarget } from "./targets/commands.ts";
+import { decideTarget } from "./targets/decide.ts";
 import { dsnTarget } from "./targets/dsn.ts";
 import { indexTarget } from "./targets/index.ts";
 import { logTarget } from "./targets/log.ts";
@@ -109,6 +111,15 @@ describe("canaries: it is noticed that", () => {
         throw new TypeError("x is not a function");
       }),
       /x is not a function/,
+    ));
+
+  test("two copies are taken for one line that have parted", (t) =>
+    noticed(
+      decideTarget(t, (primary, replica) => {
+        const decision = decide(primary, replica);
+        return { ...decision, action: { do: "send" } };
+      }),
+      /what is older is in what is newer/,
     ));
 
   test("a DSN is read as something else", (t) =>

@@ -3,6 +3,7 @@ import "../support/memory.ts";
 import type { Ending } from "../scratch.ts";
 import type { Target } from "./fuzzer.ts";
 import { commandsTarget } from "./targets/commands.ts";
+import { decideTarget } from "./targets/decide.ts";
 import { dsnTarget } from "./targets/dsn.ts";
 import { indexTarget } from "./targets/index.ts";
 import { logTarget } from "./targets/log.ts";
@@ -14,6 +15,7 @@ const targets = {
   log: logTarget,
   index: indexTarget,
   record: recordTarget,
+  decide: decideTarget,
   dsn: dsnTarget,
   options: optionsTarget,
   start: startTarget,
