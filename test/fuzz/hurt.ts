@@ -32,9 +32,14 @@ export function someHurt(random: Random): Hurt {
   };
 }
 
-/** False if what became of it is no damage: a log that goes on is another program's transaction. */
+/**
+ * False if what became of it is no damage that could be told: a log that goes on is another program's
+ * transaction; a file that was being folded when the process died may have been written anywhere.
+ */
 export function hurt(scene: Scene, { copy, suffix, seed }: Hurt): boolean {
-  const file = (scene.copies[copy] as string) + suffix;
+  const name = scene.copies[copy] as string;
+  if (suffix === "" && scene.sidecar(name).state.folding) return false;
+  const file = name + suffix;
   const random = new Random(...seed);
   const before = fs.existsSync(file) ? fs.readFileSync(file) : Buffer.alloc(0);
   const siblings = scene.copies.flatMap((copy) => [copy, `${copy}-wal`, `${copy}-lockstep`]);
