@@ -54,18 +54,19 @@ async function tryOne(seed: number): Promise<void> {
     }
   });
   // Seeds that follow one another would make programs that begin alike.
-  const options = { seed: Math.imul(seed, 0x9e3779b1), numRuns: 1, endOnFailure: shrink === 0 };
-  const limit = shrink === 0 ? {} : { interruptAfterTimeLimit: shrink * 1000 };
-  const report = await fc.check(property, { ...options, ...limit, markInterruptAsFailure: false });
+  const options = { seed: Math.imul(seed, 0x9e3779b1), numRuns: 1 };
+  const report = await fc.check(property, { ...options, endOnFailure: true });
   if (!report.failed) {
     console.log(`seed ${seed}: ${told}, ok`);
     return;
   }
   failed++;
-  const error = report.errorInstance as Error | null;
-  console.log(`seed ${seed} FAILED, after ${report.numShrinks} steps of making it smaller:`);
-  console.log(JSON.stringify(report.counterexample?.[0], null, 1));
-  console.log(error?.stack ?? String(error));
+  console.log(`seed ${seed} FAILED: ${(report.errorInstance as Error).stack}`);
+  const limit = { interruptAfterTimeLimit: shrink * 1000 };
+  const smaller = shrink > 0 ? await fc.check(property, { ...options, ...limit }) : report;
+  const { counterexample, errorInstance, numShrinks } = smaller.counterexample ? smaller : report;
+  console.log(`made smaller ${numShrinks} times: ${JSON.stringify(counterexample?.[0], null, 1)}`);
+  console.log((errorInstance as Error).stack);
 }
 
 function count(end: unknown): void {
