@@ -20,7 +20,7 @@ import { verify } from "../../src/verify.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { runSql } from "../support/files.ts";
 import type { Scene } from "../support/scene.ts";
-import { runs, seed } from "../support/seed.ts";
+import { seed } from "../support/seed.ts";
 import { fuzz, type Target } from "./fuzzer.ts";
 import { commandsTarget } from "./targets/commands.ts";
 import { decideTarget } from "./targets/decide.ts";
@@ -37,8 +37,8 @@ const SLOW: readonly TargetName[] = ["start", "commands"];
 
 for (const name of targetNames) {
   test(`seed ${seed}: ${name}`, async () => {
-    const ms = SLOW.includes(name) ? 4000 : 1500;
-    const report = await withTarget(name, (target) => fuzz(target, { seed, ms: runs(ms) }));
+    const ms = SLOW.includes(name) ? 3500 : 1200;
+    const report = await withTarget(name, (target) => fuzz(target, { seed, ms }));
     assert.ok(report.cases > 1, "more than what is sound was tried");
   });
 }
