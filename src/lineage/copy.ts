@@ -20,7 +20,7 @@ export async function copyFile(
   to: string,
   progress: ByteProgress,
 ): Promise<BulkResult> {
-  const source = fs.openSync(from, "r");
+  const source = naming(from, () => fs.openSync(from, "r"));
   try {
     const { size, mode } = fs.fstatSync(source);
     const dest = fs.openSync(to, "wx", mode);

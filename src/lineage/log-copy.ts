@@ -11,7 +11,7 @@ import {
   sameSums,
   WAL_HEADER_SIZE,
 } from "../wal/format.ts";
-import { readFully, scanLog, writeFully } from "../wal/scan.ts";
+import { naming, readFully, scanLog, writeFully } from "../wal/scan.ts";
 import type { Position } from "./position.ts";
 
 const CHUNK_BYTES = 1 << 20;
@@ -21,9 +21,9 @@ const CHUNK_BYTES = 1 << 20;
  * replica's: an error of reading says by its `file` which it is.
  */
 export function copyLog(from: string, to: string, position: Position, mode: number): void {
-  const source = reading(from, () => fs.openSync(from, "r"));
+  const source = naming(from, () => fs.openSync(from, "r"));
   const read = (into: Uint8Array, length: number, at: number): number =>
-    reading(from, () => readFully(source, into, 0, length, at));
+    naming(from, () => readFully(source, into, 0, length, at));
   try {
     const head = new Uint8Array(WAL_HEADER_SIZE);
     read(head, WAL_HEADER_SIZE, 0);
@@ -50,14 +50,6 @@ export function copyLog(from: string, to: string, position: Position, mode: numb
   if (!last || last.frame !== position.frame || !sameSums(last, position)) {
     fs.rmSync(to);
     throw unreadable(from, "what was copied does not verify");
-  }
-}
-
-function reading<T>(file: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw Object.assign(error as Error, { file });
   }
 }
 

@@ -185,6 +185,7 @@ class Worker {
       this.#held().update({ timeline, role: "replica", generation }, { history });
     }
     const copy = this.#describe();
+    if (copy.file === "missing") throw gone(copy.path, "Its file was removed");
     const { log, position } = copy;
     invariant(position !== null, "only a proven replica is attached", { because: copy.because });
     // durable: the log is written anew, replica

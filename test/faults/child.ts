@@ -29,6 +29,8 @@ export type Command =
   | { readonly do: "close" }
   /** `lockstep restore`, as the command calls it. */
   | { readonly do: "restore"; readonly replica: string; readonly dest: string }
+  /** Which drops every lock that this process holds on the file. */
+  | { readonly do: "open and close"; readonly file: string }
   /** The files below a directory that this process has open. */
   | { readonly do: "descriptors"; readonly under: string }
   /** Ends the mirror threads, as an exhausted memory would. */
@@ -103,6 +105,8 @@ function obey(command: Command): unknown {
       return import("../../src/restore.ts").then(({ restore }) =>
         restore(command.replica, command.dest, { force: true }),
       );
+    case "open and close":
+      return fs.closeSync(fs.openSync(command.file, "r"));
     case "descriptors":
       return openBelow(command.under);
     case "kill workers":

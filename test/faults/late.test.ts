@@ -4,7 +4,9 @@ import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Program } from "../support/program.ts";
 import { failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
+import { scenarios } from "./scenarios.ts";
 import { skip } from "./shim.ts";
 
 describe("a first copy that nobody waits for any more", { skip, concurrency: 2 }, () => {
@@ -43,6 +45,48 @@ describe("a first copy that nobody waits for any more", { skip, concurrency: 2 }
     for (const copy of [pair.replica, second]) ofOneMoment(copy);
   });
 });
+
+test("a replica whose reader is in the way for too long is let go", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite", { replicaTimeout: TIMEOUT_MS });
+  await scenarios["a replica that lacks a generation and has not folded its own"].prepare(pair);
+  const reader = new Program(t, pair.replica, { readOnly: true });
+  await reader.sql("BEGIN");
+  await reader.sql("SELECT count(*) FROM t");
+  failed(await pair.open(), "REPLICA_TIMEOUT");
+  pair.hangs = true; // until its thread has noticed
+  failed(await pair.openWhenFree(), "REPLICA_TIMEOUT");
+  await reader.end();
+  await pair.recovers();
+});
+
+test("a copy that others need no more ends before the primary moves on", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const second = `${pair.replica}-second`;
+  fill(pair.primary);
+  void pair.subject;
+  pair.faults.set(
+    { on: "write", path: "replica/app.db-lockstep-new", nth: 2, does: { error: "ENOSPC" } },
+    { on: "write", path: "second-lockstep-new", does: { delay: 400 } },
+  );
+  const reply = pair.open({ replicas: [pair.replica, second] });
+  while (!pair.record().some(({ error }) => error === "ENOSPC")) await sleep(10);
+  while (!tryTo(() => change(pair.primary))) await sleep(10); // as soon as it may be written
+  failed(await reply, "REPLICA_FULL");
+  ofOneMoment(second);
+  pair.faults.set();
+  ok(await pair.open({ replicas: [pair.replica, second] }));
+  ok(await pair.close());
+  for (const copy of [pair.replica, second]) ofOneMoment(copy);
+});
+
+function tryTo(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Some 12 MB, all rows equal. */
 function fill(file: string): void {

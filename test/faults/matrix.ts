@@ -112,6 +112,15 @@ export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly P
   return onlyReplica ? points.filter((point) => diskOf(point) === "main") : points;
 }
 
+/** May an application be told this, if this call failed so? */
+export function allows(fault: Fault, { kind, path }: Point, code: string): boolean {
+  const { replica, primary } = fault;
+  // What SQLite cannot lock in its index, or not remove, is in somebody's use.
+  const inUse = /-shm$/.test(path) && (kind === "lock" || kind === "unlink");
+  if (inUse && code === "ERR_LOCKSTEP_BUSY" && replica !== NONE) return true;
+  return (path.startsWith("main") ? primary : replica).test(code);
+}
+
 export function diskOf({ path }: Point): "main" | "replica" {
   return path.startsWith("main") ? "main" : "replica";
 }

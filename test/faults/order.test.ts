@@ -8,7 +8,7 @@ import { describe, test } from "node:test";
 import { logEnd } from "../support/files.ts";
 import { calls } from "./calls.ts";
 import { DRIVERS, failed, ok, Pair } from "./pair.ts";
-import { scenarios } from "./scenarios.ts";
+import { leftByAnother, scenarios } from "./scenarios.ts";
 import { type Call, skip } from "./shim.ts";
 
 const LOGS = ["main/app.db-wal", "replica/app.db-wal"];
@@ -303,6 +303,23 @@ describe("the start's other ways", { skip, concurrency: 2 }, () => {
   });
 });
 
+test("nothing is folded ahead before every record says so", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite", { checkpointBytes: 300_000 });
+  await pair.begin();
+  ok(await pair.close());
+  ok(await pair.open());
+  ok(await pair.insert());
+  pair.faults.clear();
+  pair.faults.set({ on: "sync", path: "replica/app.db-lockstep", does: { delay: 200 } });
+  for (let i = 0; i < 3; i++) ok(await pair.insert(400_000));
+  const folded = () => calls(pair).where("write", "replica/app.db");
+  while (folded().length === 0) ok(await pair.insert());
+  const noted = calls(pair).before(folded().first()).where("sync", "replica/app.db-lockstep");
+  assert.ok(noted.length > 0, "its record says first that it is being folded");
+  ok(await pair.close());
+  await pair.atRest();
+});
+
 describe("a log is written anew and synced before it is folded at a start", { skip }, () => {
   const rewritten = (pair: Pair, copy: string): void => {
     const record = calls(pair);
@@ -312,6 +329,13 @@ describe("a log is written anew and synced before it is folded at a start", { sk
     const synced = record.before(folded).after(before.last()).where("sync", `${copy}/app.db-wal`);
     assert.ok(synced.length > 1, "once by Lockstep, once by SQLite");
   };
+
+  test("before a database that was never replicated is taken", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    leftByAnother(pair.primary);
+    ok(await pair.open());
+    rewritten(pair, "main");
+  });
 
   test("before a first copy", async (t) => {
     const pair = new Pair(t, "node:sqlite");

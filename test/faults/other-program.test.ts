@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
+import { elsewhere } from "../support/program.ts";
 import { DRIVERS, failed, ok, Pair } from "./pair.ts";
 import { skip } from "./shim.ts";
 
@@ -107,6 +108,36 @@ for (const driver of DRIVERS) {
       pair.holdsAcknowledged(pair.replica);
       ok(await pair.close());
       await pair.atRest();
+    });
+
+    test("is written and checkpointed in a generation that has just begun: carried along", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 30_000 });
+      await pair.begin();
+      ok(await pair.insert(30_000)); // folded: the next commit begins a generation
+      ok(await pair.insert());
+      elsewhere(pair.primary, [
+        "INSERT INTO t VALUES (1001, 'theirs')",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+      ]);
+      ok(await pair.insert());
+      pair.acknowledged.add(1001);
+      pair.holdsAcknowledged(pair.replica);
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("is folded and its log begun anew, our locks being lost: PRIMARY_CHANGED", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      // What a program does to itself that opens and closes the raw files.
+      for (const suffix of ["", "-shm"]) {
+        ok(await pair.subject.ask({ do: "open and close", file: pair.primary + suffix }));
+      }
+      const theirs = "INSERT INTO t VALUES (1001, 'theirs')";
+      elsewhere(pair.primary, ["PRAGMA wal_checkpoint(RESTART)", theirs], { killed: true });
+      failed(await pair.insert(), "PRIMARY_CHANGED");
+      ok(await pair.close());
+      pair.holdsAcknowledged(pair.replica);
     });
 
     for (const inserts of [1, 2]) {

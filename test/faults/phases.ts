@@ -29,7 +29,7 @@ const TABLE = "CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, data BLOB)";
 
 /** Before anything is renamed the command passes on what the system or SQLite said. */
 const RESTORE =
-  /^ERR_LOCKSTEP_(PRIMARY_IO|REPLICA_IO|SIDECAR)$|SQLITE|^E[A-Z]+$|^U(NKNOWN|nknown system error)/;
+  /^ERR_LOCKSTEP_(PRIMARY_IO|REPLICA_IO|SIDECAR|NOT_A_DATABASE)$|SQLITE|^E[A-Z]+$|^U(NKNOWN|nknown system error)/;
 
 const starts = Object.entries(scenarios).map(([name, scenario]: [string, Scenario]) => {
   const { prepare, options = {} } = scenario;

@@ -10,7 +10,7 @@ import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { decodeWalHeader, sameSalts, type WalHeader } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { DRIVERS, ok, Pair } from "./pair.ts";
-import { scenarios } from "./scenarios.ts";
+import { leftByAnother, scenarios } from "./scenarios.ts";
 import { type Kind, type Rule, skip } from "./shim.ts";
 
 /** Every commit is folded; the next begins a generation. */
@@ -147,6 +147,26 @@ describe("the start", { skip, concurrency: 2 }, () => {
     await pair.dies(before("rename", "main/app.db"), () => pair.open());
     const { folded } = pair.recordOf(pair.primary);
     assert.deepEqual(folded?.file, readFingerprint(`${pair.primary}-lockstep-new`));
+    await pair.recovers();
+  });
+
+  test("that a database is folded that was never replicated", async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    leftByAnother(pair.primary);
+    pair.acknowledged.add(1001);
+    await pair.dies(before("write", "main/app.db"), () => pair.open());
+    assert.equal(pair.recordOf(pair.primary).folding, true);
+    await pair.recovers();
+  });
+
+  test("a log that is installed in place of an older one is on record before it is named", async (t) => {
+    const pair = new Pair(t, "node:sqlite", TINY);
+    await pair.begin();
+    await pair.dies(before("write", "replica/app.db-lockstep-journal"), () => pair.insert());
+    fs.rmSync(`${pair.replica}-wal`);
+    await pair.dies(before("rename", "replica/app.db-wal"), () => pair.open());
+    const { generation } = pair.recordOf(pair.replica);
+    assert.ok(generation && sameSalts(generation, headerOf(`${pair.primary}-wal`)));
     await pair.recovers();
   });
 

@@ -3,11 +3,20 @@ import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { logEnd } from "../support/files.ts";
+import { elsewhere } from "../support/program.ts";
 import { failed, ok, type Pair } from "./pair.ts";
 
 export interface Scenario {
   readonly prepare?: (pair: Pair) => Promise<void>;
   readonly options?: ReplicationOptions;
+}
+
+/** A database with a log, as a program leaves it that was killed. */
+export function leftByAnother(file: string): void {
+  const table = "CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)";
+  elsewhere(file, ["PRAGMA journal_mode=WAL", table, "INSERT INTO t VALUES (1001, 'x')"], {
+    killed: true,
+  });
 }
 
 export const scenarios = {

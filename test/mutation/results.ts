@@ -27,17 +27,20 @@ export interface Result {
 }
 
 export class Results {
+  readonly #tree: string;
   readonly #kept: Record<string, Result>;
   readonly #published = publishedKillers();
 
-  constructor() {
+  /** @param tree where the marks' files are as they are tried */
+  constructor(tree: string) {
+    this.#tree = tree;
     this.#kept = fs.existsSync(KEPT) ? JSON.parse(fs.readFileSync(KEPT, "utf8")) : {};
   }
 
   /** What this mark's mutant came to, if its file is as it was. */
   of(mark: Mark): Result | undefined {
     const result = this.#kept[idOf(mark)];
-    return result?.digest === digestOf(mark) ? result : undefined;
+    return result?.digest === this.#digestOf(mark) ? result : undefined;
   }
 
   /** What killed it last, whatever the source was then. */
@@ -46,7 +49,7 @@ export class Results {
   }
 
   keep(mark: Mark, result: Omit<Result, "digest">): void {
-    this.#kept[idOf(mark)] = { digest: digestOf(mark), ...result };
+    this.#kept[idOf(mark)] = { digest: this.#digestOf(mark), ...result };
     fs.mkdirSync(dirname(KEPT), { recursive: true });
     fs.writeFileSync(KEPT, `${JSON.stringify(this.#kept, null, 1)}\n`);
   }
@@ -71,11 +74,11 @@ export class Results {
     const title = "| mark | is | in | fails then | which test | s |\n|---|---|---|---|---|--:|";
     fs.writeFileSync(PAGE, `${head}${title}\n${rows.join("\n")}\n`);
   }
-}
 
-function digestOf(mark: Mark): string {
-  const source = fs.readFileSync(join(root, mark.file), "utf8");
-  return createHash("sha256").update(mutate(source, mark)).digest("hex").slice(0, 16);
+  #digestOf(mark: Mark): string {
+    const source = fs.readFileSync(join(this.#tree, mark.file), "utf8");
+    return createHash("sha256").update(mutate(source, mark)).digest("hex").slice(0, 16);
+  }
 }
 
 /** The table in docs/mutation.md, read. */

@@ -43,7 +43,7 @@ const { values } = parseArgs({
 });
 
 const trees = new Trees();
-const results = new Results();
+const results = new Results(trees.unharmed);
 /** Which files have been tried on a mutant. */
 const triedOn = new Map<string, Set<string>>();
 /** Tests that were seen to pass where nothing was removed. */
