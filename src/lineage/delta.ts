@@ -31,7 +31,7 @@ export function writeDelta(
   salts: Salts,
   progress: ByteProgress,
 ): BulkResult {
-  const source = fs.openSync(from, "r");
+  const source = naming(from, () => fs.openSync(from, "r"));
   const target = fs.openSync(to, "r");
   try {
     const pageSize = pageSizeOf(source);

@@ -56,7 +56,7 @@ export const faults: readonly Fault[] = [
     rules: (point) => [{ ...only(point), does: "vanish" }],
     replica: /^ERR_LOCKSTEP_REPLICA_(GONE|IO)$/,
     // An index without frames, and no file that was folded: somebody else might have done that.
-    primary: /^ERR_LOCKSTEP_(PRIMARY_(IO|CHANGED|MISSING)|SIDECAR)$|SQLITE/,
+    primary: /^ERR_LOCKSTEP_(PRIMARY_(IO|CHANGED|MISSING)|SIDECAR|BUSY)$|SQLITE/,
   },
   {
     name: "a short write",
