@@ -54,7 +54,7 @@ export const faults: readonly Fault[] = [
     name: "the disk vanishes",
     kinds: ALL,
     rules: (point) => [{ ...only(point), does: "vanish" }],
-    replica: /^ERR_LOCKSTEP_REPLICA_(GONE|IO)$/,
+    replica: /^ERR_LOCKSTEP_(REPLICA_(GONE|IO)|SIDECAR)$/,
     // An index without frames, and no file that was folded: somebody else might have done that.
     primary: /^ERR_LOCKSTEP_(PRIMARY_(IO|CHANGED|MISSING)|SIDECAR|BUSY)$|SQLITE/,
   },

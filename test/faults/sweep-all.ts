@@ -72,13 +72,20 @@ const tally = new Map<string, Map<string, number>>();
 let next = first;
 let failures = 0;
 let missed = 0;
+process.once("SIGINT", () => {
+  summary(next - first);
+  console.log(`go on with --from ${next + 1}`);
+  process.exit(1);
+});
 await Promise.all(Array.from({ length: Number(values.jobs) }, work));
-for (const [what, codes] of [...tally].sort()) console.log(what, Object.fromEntries(codes));
-const seconds = Math.round((performance.now() - began) / 1000);
-console.log(
-  `${last - first} cases in ${seconds} s: ${failures} failed, ${missed} did without the call`,
-);
+summary(last - first);
 process.exitCode = failures === 0 ? 0 : 1;
+
+function summary(done: number): void {
+  for (const [what, codes] of [...tally].sort()) console.log(what, Object.fromEntries(codes));
+  const seconds = Math.round((performance.now() - began) / 1000);
+  console.log(`${done} cases in ${seconds} s: ${failures} failed, ${missed} did without the call`);
+}
 
 async function work(): Promise<void> {
   const job = new Jobs();
