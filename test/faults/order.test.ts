@@ -317,7 +317,7 @@ test("nothing is folded ahead before every record says so", { skip }, async (t) 
   const noted = calls(pair).before(folded().first()).where("sync", "replica/app.db-lockstep");
   assert.ok(noted.length > 0, "its record says first that it is being folded");
   ok(await pair.close());
-  await pair.atRest();
+  await pair.recovers();
 });
 
 describe("a log is written anew and synced before it is folded at a start", { skip }, () => {

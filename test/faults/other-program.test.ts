@@ -7,7 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { elsewhere } from "../support/program.ts";
 import { DRIVERS, failed, ok, Pair } from "./pair.ts";
-import { skip } from "./shim.ts";
+import { type Call, skip } from "./shim.ts";
 
 /** What the other program does. The test's own process is that program. */
 function other<T>(file: string, work: (db: DatabaseSync) => T): T {
@@ -227,7 +227,14 @@ for (const driver of DRIVERS) {
       const pair = new Pair(t, driver);
       await pair.begin();
       ok(await pair.close());
+      pair.faults.clear();
       ok(await pair.open());
+      // Its thread has it by now, and does not look at the file again before a log begins.
+      const isWatched = ({ kind, path, result }: Call) =>
+        kind === "open" && path === "replica/app.db-wal" && result >= 0;
+      while (!pair.record().some(isWatched)) {
+        ok(await pair.subject.ask({ do: "turn", milliseconds: 10 }));
+      }
       const fd = fs.openSync(pair.replica, "r+");
       fs.writeSync(fd, "rot", fs.fstatSync(fd).size - 3);
       fs.closeSync(fd);
