@@ -103,13 +103,15 @@ export const faults: readonly Fault[] = [
 
 /**
  * What a fault is for. Not for a short write to SQLite's index, which it takes for a failure. And where
- * the primary has lost something the replica's disk must not vanish, for then nobody has it.
+ * the primary has lost something the replica's disk must not vanish, for then nobody has it; nor the
+ * primary's where it is empty, for then a new primary is rightly missing when the disk is back.
  */
 export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly Point[]): Point[] {
   const points = all.filter(({ kind }) => kinds.includes(kind));
   if (name === "a short write") return points.filter(({ path }) => !path.endsWith("-shm"));
-  const onlyReplica = name === "the disk vanishes" && /primary that (lost|is missing)/.test(phase);
-  return onlyReplica ? points.filter((point) => diskOf(point) === "main") : points;
+  if (name !== "the disk vanishes") return points;
+  if (/primary that (lost|is missing)/.test(phase)) return points.filter(isOn("main"));
+  return /nothing on either side/.test(phase) ? points.filter(isOn("replica")) : points;
 }
 
 /** May an application be told this, if this call failed so? */
@@ -119,6 +121,10 @@ export function allows(fault: Fault, { kind, path }: Point, code: string): boole
   const inUse = /-shm$/.test(path) && (kind === "lock" || kind === "unlink");
   if (inUse && code === "ERR_LOCKSTEP_BUSY" && replica !== NONE) return true;
   return (path.startsWith("main") ? primary : replica).test(code);
+}
+
+function isOn(disk: "main" | "replica"): (point: Point) => boolean {
+  return (point) => diskOf(point) === disk;
 }
 
 export function diskOf({ path }: Point): "main" | "replica" {
