@@ -5,9 +5,10 @@
  * suite, all mutants that are left in one before any in the next. A test that failed must pass where
  * nothing was removed; if not, it proves nothing and the search goes on. What survives has no test.
  *
- *   npm run test:mutation [-- --only TEXT] [--jobs 2] [--again] [--quick] [--publish]
+ *   npm run test:mutation [-- --only TEXT] [--suite GLOB] [--jobs 2] [--again] [--quick] [--publish]
  *
  *   --only     marks whose name or file has this in it
+ *   --suite    look through these test files, and no others
  *   --again    also marks whose result is known and whose file is as it was then
  *   --quick    try only what killed a mutant before, no further suites
  *   --publish  write docs/mutation.md
@@ -37,6 +38,7 @@ const RANDOM = /sweep|random|package|shown|tidy/;
 const { values } = parseArgs({
   options: {
     only: { type: "string", default: "" },
+    suite: { type: "string" },
     jobs: { type: "string", default: "2" },
     again: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
@@ -69,7 +71,8 @@ async function main(): Promise<boolean> {
   const todo = wanted.filter((mark) => !known(mark));
   console.log(`${wanted.length} of ${all.length} mutations, ${todo.length} to be tried`);
   let left = await round(todo, (mark) => lastKiller(mark));
-  for (const suite of values.quick ? [] : SUITES) left = await round(left, () => filesOf(suite));
+  const suites = values.suite ? [values.suite] : SUITES;
+  for (const suite of values.quick ? [] : suites) left = await round(left, () => filesOf(suite));
   const survivors = wanted.filter((mark) => !results.of(mark)?.killer);
   console.log(`${wanted.length - survivors.length} killed, ${survivors.length} survive`);
   for (const mark of survivors) console.log(`  ${mark.file}:${mark.line} ${idOf(mark)}`);
