@@ -107,12 +107,11 @@ export class Roster {
       this.#change(index, { mark });
     }
     const absent = this.#members.filter(({ mirror }) => !mirror);
-    const news = absent.filter(({ path }) => !before.some((each) => each.path === path));
+    if (absent.length === 0 && before.length === 0) return;
     // Where those were left is known no better than that it is somewhere in the log, if not before.
     const history = absent.length > 0 ? commitsAfter(this.#primary, null) : [];
     // durable: which replicas are absent is on record
-    if (news.length > 0 || before.length !== absent.length) this.#record(news, history);
-    else this.leftAt(history);
+    this.#record(absent, history);
     for (const member of absent) this.onDetached(member, null);
   }
 
