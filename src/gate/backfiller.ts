@@ -11,6 +11,7 @@ import {
 } from "node:worker_threads";
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
+import { type Ahead, joinAhead } from "../lineage/keeper.ts";
 import { closeUnused } from "../targets/file.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
 import { type SharedMemory, type Slots, Turn } from "./slots.ts";
@@ -30,18 +31,20 @@ export class Backfiller {
   readonly #primary: string;
   #thread: Thread | null = null;
   /** What it is at work on. */
-  #copies: readonly string[] | null = null;
+  #copies: readonly HasPath[] | null = null;
+  /** What it has summed of each copy's log, and its owner was not told yet. */
+  #ahead = new WeakMap<HasPath, Ahead>();
 
   constructor(context: BackfillerContext, primary: string) {
     this.#context = context;
     this.#primary = primary;
   }
 
-  /** @param copies the paths, the primary's first */
-  start(copies: readonly string[]): void {
+  /** @param copies who owns them, the primary's first */
+  start(copies: readonly HasPath[]): void {
     this.#thread ??= this.#startThread();
     this.#copies = copies;
-    this.#post({ type: "backfill", copies });
+    this.#post({ type: "backfill", copies: copies.map(({ path }) => path) });
   }
 
   /**
@@ -54,12 +57,27 @@ export class Backfiller {
     const message = receiveMessageOnPort(thread.port) as { message: BackfillReport } | undefined;
     if (!message && thread.ended) throw this.#died(thread.ended);
     if (!message) return true;
+    const copies = this.#copies;
     this.#copies = null;
     const report = message.message;
     if (report.type === "backfill-failed") throw fromErrorData(report.error);
     this.frames = report.frames;
     thread.files = report.files;
+    for (const [i, ahead] of report.ahead.entries()) this.#note(copies[i] as HasPath, ahead);
     return false;
+  }
+
+  /** What was written into the sums of a copy since this was last asked; undefined: nothing. */
+  takeAhead(owner: HasPath): Ahead | undefined {
+    const ahead = this.#ahead.get(owner);
+    this.#ahead.delete(owner);
+    return ahead;
+  }
+
+  #note(owner: HasPath, ahead: Ahead | undefined): void {
+    if (ahead === undefined) return;
+    const before = this.#ahead.get(owner);
+    this.#ahead.set(owner, before === undefined ? ahead : joinAhead(before, ahead));
   }
 
   /** Blocks until it has nothing to do. @throws LockstepError its failure, or that it hangs */
@@ -85,8 +103,8 @@ export class Backfiller {
 
   /** The thread is left to itself, with the descriptors that it has. It begins with no other copy. */
   #hangs(): LockstepError {
-    const copies = this.#copies as readonly string[];
-    const copy = copies[(this.#thread as Thread).turn.abandon()] as string;
+    const copies = this.#copies as readonly HasPath[];
+    const { path: copy } = copies[(this.#thread as Thread).turn.abandon()] as HasPath;
     this.#post({ type: "end" });
     this.#thread = this.#copies = null;
     const { timeout } = this.#context;
@@ -142,6 +160,11 @@ export class Backfiller {
       cause,
     });
   }
+}
+
+/** The primary, or a mirror: a replica that comes back has another. */
+interface HasPath {
+  readonly path: string;
 }
 
 interface Thread {

@@ -16,6 +16,7 @@
  */
 import { LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
+import { keeperOf } from "../lineage/keeper.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
 import { type Gate, restarted } from "./gate.ts";
@@ -104,7 +105,7 @@ export class Checkpointer {
   /** Folds what is left and lets the log restart. Blocks. */
   finish(): CheckpointOutcome {
     this.#waitForAhead();
-    const because = finishAll(this.#primary, this.#roster, this.#gate);
+    const because = finishAll(this.#primary, this.#roster, this.#gate, this.#backfiller);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
@@ -164,7 +165,7 @@ export class Checkpointer {
       // durable: nothing is folded ahead before it is on record
       if (this.#unrecorded.length > 0) return true;
       const replicas = this.#recorded.filter((mirror) => this.#roster.attached.includes(mirror));
-      this.#backfiller.start([this.#primary.path, ...replicas.map(({ path }) => path)]);
+      this.#backfiller.start([this.#primary, ...replicas]);
     }
     return this.#unlessLost(() => this.#backfiller.poll()) ?? false;
   }
@@ -197,8 +198,21 @@ export class Checkpointer {
   }
 }
 
+/** Brings the primary's sums up to the log's end, so that there is nothing left to do for its record. */
+function sum(primary: Primary, backfiller: Backfiller): void {
+  const keeper = keeperOf(primary.sidecar);
+  const ahead = backfiller.takeAhead(primary);
+  if (ahead !== undefined) keeper.noteAhead(ahead);
+  keeper.keep(primary.position.frame);
+}
+
 /** @returns null, or who is in the way */
-function finishAll(primary: Primary, roster: Roster, gate: Gate): string | null {
+function finishAll(
+  primary: Primary,
+  roster: Roster,
+  gate: Gate,
+  backfiller: Backfiller,
+): string | null {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
     if (!primary.foldedHere()) throw restarted(primary.path);
@@ -214,8 +228,9 @@ function finishAll(primary: Primary, roster: Roster, gate: Gate): string | null 
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
   const mirrors = roster.attached;
-  for (const mirror of mirrors) mirror.post({ type: "fold" });
+  for (const mirror of mirrors) mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror) });
   const primaryFolded = primary.fold();
+  if (primaryFolded) sum(primary, backfiller); // while the replicas fold
   let blocked: string | null = null;
   for (const mirror of mirrors) {
     const report = unlessLost(gate, mirror, () => mirror.wait("folded"));

@@ -12,7 +12,9 @@ import type { DriverName } from "../driver.ts";
 import type { ErrorData } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
 import type { Fingerprint } from "../lineage/fingerprint.ts";
+import type { Ahead } from "../lineage/keeper.ts";
 import type { Position } from "../lineage/position.ts";
+import type { SumsRecord } from "../lineage/sums.ts";
 import type { Progress } from "../options.ts";
 import type { SharedMemory } from "./slots.ts";
 
@@ -41,11 +43,14 @@ export interface Membership {
   readonly history: readonly Position[];
 }
 
+/** A new copy's sums: the primary's are taken; or they are made, for the replica or for both. */
+export type CopySums = "take" | "make" | "both";
+
 export type Command =
   /** Look again. Answered by `described`. */
   | { readonly type: "describe" }
   /** Start, step 2: make the replica, or bring it up to date. Answered by `ready`. */
-  | { readonly type: "copy"; readonly membership: Membership }
+  | { readonly type: "copy"; readonly membership: Membership; readonly sums: CopySums }
   | { readonly type: "delta"; readonly membership: Membership }
   /** How many pages differ, at a frame of both logs or (null) at their ends? `compared`. */
   | { readonly type: "compare"; readonly primary: string; readonly frame: number | null }
@@ -55,8 +60,8 @@ export type Command =
   | { readonly type: "adopt"; readonly membership: Membership }
   /** Put the primary's log beside a replica that has none. Answered by `ready`. */
   | { readonly type: "install-log"; readonly membership: Membership }
-  /** Make a whole, durable copy of the replica at `to`. Answered by `ready`. */
-  | { readonly type: "export"; readonly to: string }
+  /** Make a whole, durable copy of the replica at `to`, to be called `primary`. Answered by `ready`. */
+  | { readonly type: "export"; readonly to: string; readonly primary: string }
   /**
    * Step 3: open the replica, to append to it. Answered by `attached`. With `seen`: only if it is
    * still as it was seen before it was locked.
@@ -70,8 +75,8 @@ export type Command =
   | { readonly type: "passed"; readonly history: readonly Position[] }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
-  /** Fold the log into the file, if readers allow. Answered by `folded`. */
-  | { readonly type: "fold" }
+  /** Fold the log into the file, if readers allow; what the backfiller has summed. `folded`. */
+  | { readonly type: "fold"; readonly ahead: Ahead | undefined }
   /**
    * Let go of the replica and end; `fold`: with everything in its file, if readers allow, else as
    * after a crash. Answered by `closed`.
@@ -83,7 +88,8 @@ export type Report =
   | { readonly type: "described"; readonly copy: Copy }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
-  | { readonly type: "ready" }
+  /** With the sums that were made, if any were wanted. */
+  | { readonly type: "ready"; readonly sums: SumsRecord | null }
   | { readonly type: "attached"; readonly position: Position }
   | { readonly type: "followed" }
   | { readonly type: "may-fold" }
@@ -107,10 +113,15 @@ export type BackfillCommand =
   { readonly type: "backfill"; readonly copies: readonly string[] } | { readonly type: "end" };
 
 export type BackfillReport =
-  /** So many frames are in every file, synced; and the descriptors that it has of the files. */
+  /**
+   * So many frames are in every file, synced; what was written into their sums; and the descriptors
+   * that it has of the files.
+   */
   | {
       readonly type: "backfilled";
       readonly frames: number;
+      /** By copy, in the order of the command; undefined: nothing was written. */
+      readonly ahead: readonly (Ahead | undefined)[];
       readonly files: readonly (readonly [path: string, descriptor: number])[];
     }
   | { readonly type: "backfill-failed"; readonly error: ErrorData };

@@ -19,6 +19,7 @@ import { codes, LockstepError } from "../errors.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
+import { keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import {
@@ -186,10 +187,11 @@ export class Primary {
 
   /** The file alone now holds `position`. */
   recordFolded(position: Position): void {
+    const sums = keeperOf(this.sidecar).keep(position.frame);
     const sync = (): void => fs.fsyncSync(this.#file);
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
-    this.sidecar.update({ folding: false, folded: { position, file } });
+    this.sidecar.update({ folding: false, folded: { position, file, sums } });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
@@ -317,7 +319,9 @@ export class Primary {
   recordForeignFold(): void {
     const { frames, backfilled } = this.readIndex();
     const whole = frames > 0 && frames === this.position.frame && backfilled === frames;
-    if (whole && !this.foldedHere()) this.recordFolded(this.position);
+    if (!whole || this.foldedHere()) return;
+    this.sidecar.beginFold();
+    this.recordFolded(this.position);
   }
 
   /** Does SQLite see what was described, and no more? */

@@ -14,15 +14,16 @@ import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
-import { TRUST_LOG } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
+import type { SumsRecord } from "../lineage/sums.ts";
+import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import type { Gate } from "./gate.ts";
 import { atRest } from "./glimpse.ts";
-import type { Membership } from "./messages.ts";
+import type { CopySums, Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
@@ -114,7 +115,7 @@ function isKnown({ position, state }: Copy): boolean {
 
 /** Puts on record what was proven by pages, as far as it can be said before the primary is folded. */
 function accept(primary: Primary, copy: Copy, { equal, trusted, frames }: Proof): Copy {
-  if (trusted.length > 0) primary.sidecar.update(TRUST_LOG);
+  if (trusted.length > 0) trustLog(primary.sidecar);
   for (const mirror of trusted) {
     mirror.post({ type: "trust-log" });
     mirror.wait("described");
@@ -200,10 +201,10 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
   }
   const timeline = Math.max(state.timeline, primary.sidecar.state.timeline) + 1;
   const fresh = `${primary.path}-lockstep-new`;
-  mirror.post({ type: "export", to: fresh });
-  mirror.wait("ready");
+  mirror.post({ type: "export", to: fresh, primary: primary.path });
+  const { sums } = mirror.wait("ready");
   moveStrayLogs(primary.path);
-  const folded = { position: { ...position, timeline }, file: stampUnused(fresh) };
+  const folded = { position: { ...position, timeline }, file: stampUnused(fresh), sums };
   primary.sidecar.update(
     { databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
     {
@@ -229,9 +230,16 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
     if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
       primary.foldStandingStill(copy);
     }
-    for (const { mirror, action } of work) prepareOne(mirror, action, membership);
+    const hasSums = Boolean(primary.sidecar.state.folded?.sums);
+    const first = work.find(({ action }) => action.do === "copy")?.mirror; // makes the primary's, too
     for (const { mirror, action } of work) {
-      if (action.do === "copy" || action.do === "delta") mirror.wait("ready");
+      const sums = hasSums ? "take" : mirror === first ? "both" : "make";
+      prepareOne(mirror, action, membership, sums);
+    }
+    for (const { mirror, action } of work) {
+      if (action.do !== "copy" && action.do !== "delta") continue;
+      const { sums } = mirror.wait("ready");
+      if (sums && mirror === first) recordSums(primary, sums);
     }
     // A replica without a log cannot be appended to: it gets the primary's, whole, if there is one.
     const bare = copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
@@ -308,12 +316,20 @@ function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boole
   return action.do !== "nothing";
 }
 
+/** The primary's sums, which were made while it was copied. */
+function recordSums({ sidecar }: Primary, sums: SumsRecord): void {
+  const { folded } = sidecar.state;
+  if (folded && !folded.sums) sidecar.update({ folded: { ...folded, sums } });
+}
+
 /** Starts the work on one replica; the replicas work at the same time. */
-function prepareOne(mirror: Mirror, action: Action, membership: Membership): void {
+function prepareOne(mirror: Mirror, action: Action, membership: Membership, sums: CopySums): void {
   switch (action.do) {
     case "copy":
+      mirror.post({ type: "copy", membership, sums });
+      return;
     case "delta":
-      mirror.post({ type: action.do, membership });
+      mirror.post({ type: "delta", membership });
       return;
     case "send":
     case "nothing":

@@ -16,10 +16,12 @@ import type { Salts } from "../wal/format.ts";
 import { type ByteProgress, compareImages } from "../wal/image.ts";
 import { copyFile } from "./copy.ts";
 import { writeDelta } from "./delta.ts";
+import type { SumsWanted } from "./make-sums.ts";
+import type { SumsRecord } from "./sums.ts";
 
 export type BulkTask =
   /** Copies `from`, a file without a log that matters, to `to`, durable but for its name. */
-  | { readonly task: "copy"; readonly from: string; readonly to: string }
+  | { readonly task: "copy"; readonly from: string; readonly to: string; readonly sums: SumsWanted }
   /** Compares the logical images page by page, as they end or at a frame of both logs. */
   | { readonly task: "compare"; readonly from: string; readonly to: string; frame: number | null }
   /** Writes into `log` the transaction that turns the file `to` into the file `from`. */
@@ -29,6 +31,8 @@ export interface BulkResult {
   readonly pages: number;
   /** Pages that differ (compare) or were written (delta); for a copy all of them. */
   readonly differing: number;
+  /** Of a copy: the sums that were made. */
+  readonly sums?: SumsRecord | null;
 }
 
 /** Who waits for the result. */
@@ -118,7 +122,7 @@ async function main(task: BulkTask): Promise<void> {
 async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult> {
   switch (task.task) {
     case "copy":
-      return copyFile(task.from, task.to, progress);
+      return copyFile(task.from, task.to, progress, task.sums);
     case "compare": {
       const { pages, differing } = compareImages(
         task.from,

@@ -4,9 +4,10 @@
  */
 import fs from "node:fs";
 import { promisify } from "node:util";
-import type { ByteProgress } from "../wal/image.ts";
+import { type ByteProgress, pageSizeOf } from "../wal/image.ts";
 import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
+import { SumsMaker, type SumsWanted } from "./make-sums.ts";
 
 const CHUNK_BYTES = 4 << 20;
 /** How much is written while what was written before is synced: the disk need not wait for us. */
@@ -14,11 +15,12 @@ const SYNC_EVERY_BYTES = 64 << 20;
 
 const sync = promisify(fs.fdatasync);
 
-/** Copies all of `from` to the new file `to`, with its mode bits, and syncs it. */
+/** Copies all of `from` to the new file `to`, with its mode bits, and syncs it; makes the sums wanted. */
 export async function copyFile(
   from: string,
   to: string,
   progress: ByteProgress,
+  wanted: SumsWanted,
 ): Promise<BulkResult> {
   const source = naming(from, () => fs.openSync(from, "r"));
   try {
@@ -26,6 +28,7 @@ export async function copyFile(
     const dest = fs.openSync(to, "wx", mode);
     try {
       fs.fchmodSync(dest, mode);
+      const sums = new SumsMaker(wanted, pageSizeOf(source, from), mode);
       const chunk = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1)));
       let syncing: Promise<void> = Promise.resolve();
       for (let at = 0, next = SYNC_EVERY_BYTES; at < size; ) {
@@ -34,6 +37,7 @@ export async function copyFile(
         if (n === 0) throw new Error(`${from} became shorter while it was copied`);
         writeFully(dest, chunk, 0, n, at);
         at += n;
+        sums.add(chunk.subarray(0, n));
         if (at >= next) {
           await syncing;
           syncing = sync(dest);
@@ -44,10 +48,10 @@ export async function copyFile(
       }
       await syncing;
       fs.fsyncSync(dest); // the mark on the file is synced as well: either makes it durable
+      return { pages: 0, differing: 0, sums: sums.finish() };
     } finally {
       fs.closeSync(dest);
     }
-    return { pages: 0, differing: 0 };
   } finally {
     fs.closeSync(source);
   }

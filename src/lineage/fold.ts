@@ -8,6 +8,7 @@ import { codes, LockstepError } from "../errors.ts";
 import { checkpoint, closeUnused, openGuard, rewriteLog } from "../targets/file.ts";
 import { frameOffset } from "../wal/format.ts";
 import { stampFingerprint } from "./fingerprint.ts";
+import { keeperOf } from "./keeper.ts";
 import type { Position } from "./position.ts";
 import type { Sidecar, SidecarState } from "./sidecar.ts";
 
@@ -42,9 +43,11 @@ export function foldAndRecord(
     // durable: nothing is recorded that was not folded. A log that was put there beneath another
     // program's open index is invisible to SQLite; -1 stands for no log at all.
     if (Math.max(0, full.log) !== at.frames) throw busy(copy);
+    const sums = keeperOf(sidecar).keep(at.frames);
     const file = stampFingerprint(copy, () => fs.fsyncSync(fd), sidecar.state.folded?.file);
+    const folded = { position: at.position, file, sums };
     // durable, in this order: the record while the log stands
-    sidecar.update({ ...change, folding: false, folded: { position: at.position, file } }, note);
+    sidecar.update({ ...change, folding: false, folded }, note);
     const truncated = checkpoint(connection, "TRUNCATE");
     if (truncated.busy) throw busy(copy);
     guard.close(); // before the other: the last that may write removes the log and the index

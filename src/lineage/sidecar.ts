@@ -30,16 +30,11 @@ import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
 import type { Position } from "./position.ts";
 import { FORMAT, readEvents, readHistory, readOwner, readState } from "./record.ts";
+import type { SumsRecord } from "./sums.ts";
 
 /** How many positions the history keeps: one a generation, some more a start. */
 const HISTORY_MAX = 20_000;
 const EVENTS_MAX = 10_000;
-
-/**
- * The log was proven to stand on this file although its fingerprint changed: from here on the file
- * is as in the middle of a checkpoint, until the next one records a new fingerprint.
- */
-export const TRUST_LOG = { folding: true } as const;
 
 export type Role = "primary" | "replica";
 
@@ -52,8 +47,12 @@ export interface SidecarState {
   readonly timeline: number;
   /** The log's present generation, and the content under its first frame, if that is known. */
   readonly generation: (Salts & { readonly base: Position | null }) | null;
-  /** What the file alone holds, and the fingerprint it had when that was true. */
-  readonly folded: { readonly position: Position; readonly file: Fingerprint } | null;
+  /** What the file alone holds, the fingerprint it had when that was true, and its sums, if kept. */
+  readonly folded: {
+    readonly position: Position;
+    readonly file: Fingerprint;
+    readonly sums?: SumsRecord | null;
+  } | null;
   /** A checkpoint of our own may be under way: the file may differ from `folded`. */
   readonly folding: boolean;
   /** Of a primary: the paths of replicas that were on other file systems than it is. */
@@ -111,6 +110,8 @@ export interface SidecarSnapshot {
 
 export class Sidecar {
   readonly copy: string;
+  /** Was it found in the middle of a fold that was cut off? */
+  readonly foundFolding: boolean;
   #connection: Connection;
   #state: SidecarState;
   #history: Position[];
@@ -122,6 +123,7 @@ export class Sidecar {
     this.#inode = fs.statSync(sidecarPath(copy)).ino;
     const found = readState(connection);
     this.#state = found ?? emptyState(role);
+    this.foundFolding = this.#state.folding;
     if (!found) this.#putState();
     this.#put("owner", { ...thisOwner(driver) });
     this.#history = readHistory(connection);

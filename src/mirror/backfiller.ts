@@ -1,7 +1,8 @@
 /**
  * The backfiller: the thread that writes every copy's log into its file while commits go on. SQLite does
  * it (a PASSIVE checkpoint, which waits for nobody and stops where a reader still needs the log);
- * then the file is synced here, so that little is left for the checkpoint that lets the log restart.
+ * then the file is synced here, and the pages are summed, so that little is left for the checkpoint that
+ * lets the log restart.
  *
  * Whatever it folds is on record as being folded (gate/checkpoint.ts). One thread does it for all
  * copies, one after the other: it is nobody's deadline, and a thread takes more than ten megabytes.
@@ -12,6 +13,8 @@ import { isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
+import { type Ahead, sumAhead } from "../lineage/keeper.ts";
+import type { Summed } from "../lineage/log-sums.ts";
 import { checkpoint, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
@@ -21,19 +24,24 @@ const driver = loadDriver(name);
 const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */
 const files = new Map<string, number>();
+/** How far each copy's log is summed. */
+const summed = new Map<string, Summed>();
 
 port.on("message", (command: BackfillCommand) => {
   if (command.type === "end") return port.close();
   let copy = primary;
   try {
     let frames = Number.POSITIVE_INFINITY;
+    const ahead: (Ahead | undefined)[] = [];
     for (const [i, path] of command.copies.entries()) {
       // durable: nothing is folded that is not on record
       if (!turn.take(i)) return port.close();
       copy = path;
-      frames = Math.min(frames, backfill(path));
+      const folded = backfill(path);
+      frames = Math.min(frames, folded);
+      ahead.push(folded > 0 ? sum(path, folded, () => turn.take(i)) : undefined);
     }
-    post({ type: "backfilled", frames, files: [...files] });
+    post({ type: "backfilled", frames, ahead, files: [...files] });
   } catch (error) {
     post({ type: "backfill-failed", error: toErrorData(failure(copy, error)) });
   }
@@ -59,6 +67,14 @@ function backfill(path: string): number {
     connection.close();
     guard.close();
   }
+}
+
+/** Brings the copy's sums up to what was folded. */
+function sum(path: string, frames: number, wanted: () => boolean): Ahead {
+  const ahead = sumAhead(path, frames, summed.get(path) ?? null, wanted);
+  if (ahead) summed.set(path, ahead.summed);
+  else summed.delete(path);
+  return ahead;
 }
 
 function failure(copy: string, error: unknown): LockstepError {

@@ -14,6 +14,7 @@ import type { FramesRecord, Window } from "../gate/ring.ts";
 import { pause } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
+import { keeperOf } from "../lineage/keeper.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { changed, gone } from "../targets/file.ts";
@@ -162,10 +163,11 @@ export class Delivery {
     // durable: the replica is folded
     if (!this.#target.fold({ ...end, frames, pageSize: this.#header.pageSize })) return false;
     this.#restartable = true;
+    const sums = keeperOf(this.#sidecar).keep(frames);
     const { copy, state } = this.#sidecar;
     const file = stampFingerprint(copy, () => this.#target.syncFile(), state.folded?.file);
     // durable: what the file holds, replica
-    this.#sidecar.update({ folding: false, folded: { position: this.#position, file } });
+    this.#sidecar.update({ folding: false, folded: { position: this.#position, file, sums } });
     return true;
   }
 

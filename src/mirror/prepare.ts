@@ -7,40 +7,53 @@ import { randomInt } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
-import type { Membership } from "../gate/messages.ts";
+import type { CopySums, Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampUnused } from "../lineage/fingerprint.ts";
 import { assertNobodyHasOpen, busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
+import { keeperOf } from "../lineage/keeper.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
+import type { SumsRecord } from "../lineage/sums.ts";
 import { syncDirectory } from "../targets/file.ts";
 
 /** Beside a replica, while it is being made. */
 const temporary = (copy: string): string => `${copy}-lockstep-new`;
 
-/** The full copy: a replica where there is none. */
+/**
+ * The full copy: a replica where there is none.
+ * @returns the sums that both copies have then, as far as they were wanted
+ */
 export async function makeCopy(
   sidecar: Sidecar,
   membership: Membership,
+  wanted: CopySums,
   watch: Watch,
-): Promise<void> {
+): Promise<SumsRecord | null> {
   const copy = sidecar.copy;
   const fresh = temporary(copy);
   fs.rmSync(fresh, { force: true });
   moveStrayLogs(copy); // durable: no foreign log beside the copy
-  await runBulk({ task: "copy", from: membership.primary, to: fresh }, copy, watch);
+  const { primary, position } = membership;
+  const sums = {
+    of: wanted === "both" ? [copy, primary] : [copy],
+    from: wanted === "take" ? primary : null,
+  };
+  const task = { task: "copy", from: primary, to: fresh, sums } as const;
+  const { sums: made = null } = await runBulk(task, copy, watch);
   assertStill(membership);
-  const file = stampUnused(fresh);
+  const folded = { position, file: stampUnused(fresh), sums: made };
   // durable, in this order: a copy: recorded, then named
   sidecar.update(
-    { ...belongTo(membership), generation: null, folded: { position: membership.position, file } },
-    { event: ["copied", `from ${membership.primary}`], history: past(sidecar, membership) },
+    { ...belongTo(membership), generation: null, folded },
+    { event: ["copied", `from ${primary}`], history: past(sidecar, membership) },
   );
   fs.renameSync(fresh, copy); // durable, in this order: a copy: named, then synced
   syncDirectory(path.dirname(copy)); // durable: the name of the copy
+  return made;
 }
 
 /**
@@ -64,6 +77,7 @@ export function adopt(
   frames: number,
   membership: Membership,
 ): void {
+  keeperOf(sidecar).drop(); // it is not known what was done to the file
   foldAndRecord(
     driver,
     sidecar,
@@ -125,18 +139,25 @@ export function installLog(driver: Driver, sidecar: Sidecar, membership: Members
   syncDirectory(path.dirname(copy)); // and again when the log is opened, before it is used
 }
 
-/** The other way round: the replica's content to a new file, durable but for its name. */
+/**
+ * The other way round: the replica's content to a new file, durable but for its name.
+ * @param primary the name that it will have
+ * @returns the sums of that
+ */
 export async function exportCopy(
   driver: Driver,
   sidecar: Sidecar,
   at: { readonly position: Position; readonly frames: number },
-  to: string,
+  { to, primary }: { readonly to: string; readonly primary: string },
   watch: Watch,
-): Promise<void> {
+): Promise<SumsRecord | null> {
+  const { copy } = sidecar;
   foldAndRecord(driver, sidecar, at);
   fs.rmSync(to, { force: true });
   try {
-    await runBulk({ task: "copy", from: sidecar.copy, to }, to, watch);
+    const sums = { of: [primary], from: sidecar.state.folded?.sums ? copy : null };
+    const made = await runBulk({ task: "copy", from: copy, to, sums }, to, watch);
+    return made.sums ?? null;
   } catch (error) {
     (error as { file?: string }).file ??= to; // what could not be written is not the replica
     throw error;

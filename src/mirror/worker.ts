@@ -22,8 +22,10 @@ import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
+import { type Ahead, keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
-import { Sidecar, TRUST_LOG } from "../lineage/sidecar.ts";
+import { Sidecar } from "../lineage/sidecar.ts";
+import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import { changed, FileTarget, gone, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
@@ -119,9 +121,11 @@ class Worker {
     switch (command.type) {
       case "describe":
         return this.#post({ type: "described", copy: this.#describe() });
-      case "copy":
-        await (await preparing()).makeCopy(this.#held(), command.membership, watch);
-        return this.#post({ type: "ready" });
+      case "copy": {
+        const { membership, sums: wanted } = command;
+        const sums = await (await preparing()).makeCopy(this.#held(), membership, wanted, watch);
+        return this.#post({ type: "ready", sums });
+      }
       case "compare": {
         const { primary, frame } = command;
         const { comparePages } = await preparing();
@@ -129,27 +133,27 @@ class Worker {
         return this.#post({ type: "compared", ...result });
       }
       case "trust-log":
-        this.#held().update(TRUST_LOG);
+        trustLog(this.#held());
         return this.#post({ type: "described", copy: this.#describe() });
       case "adopt": {
         const { adopt } = await preparing();
         adopt(this.#driver, this.#held(), logFrames(this.#describe()), command.membership);
-        return this.#post({ type: "ready" });
+        return this.#post({ type: "ready", sums: null });
       }
       case "delta": {
         const { resynchronise } = await preparing();
         const at = this.#proven("only a proven replica is re-synchronised");
         await resynchronise(this.#driver, this.#held(), at, command.membership, watch);
-        return this.#post({ type: "ready" });
+        return this.#post({ type: "ready", sums: null });
       }
       case "install-log":
         (await preparing()).installLog(this.#driver, this.#held(), command.membership);
-        return this.#post({ type: "ready" });
+        return this.#post({ type: "ready", sums: null });
       case "export": {
         const at = this.#proven("only a proven replica is restored from");
         const { exportCopy } = await preparing();
-        await exportCopy(this.#driver, this.#held(), at, command.to, watch);
-        return this.#post({ type: "ready" });
+        const sums = await exportCopy(this.#driver, this.#held(), at, command, watch);
+        return this.#post({ type: "ready", sums });
       }
       case "attach":
         return this.#attach(command.timeline, command.seen);
@@ -166,7 +170,7 @@ class Worker {
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
       case "fold":
-        return this.#fold();
+        return this.#fold(command.ahead);
       case "close":
         return this.#close(command.event, command.fold);
     }
@@ -238,7 +242,8 @@ class Worker {
     this.#slots.confirm(this.#data.replica, this.#confirmed);
   }
 
-  #fold(): void {
+  #fold(ahead: Ahead | undefined): void {
+    if (ahead !== undefined) keeperOf(this.#held()).noteAhead(ahead);
     const done = this.#delivery?.fold() ?? false;
     const because = done ? "" : "a reader of the replica is in the way";
     this.#post({ type: "folded", done, because });

@@ -9,6 +9,7 @@ import { codes, LockstepError } from "../errors.ts";
 import { describeCopy, logFrames } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
+import { keeperOf } from "../lineage/keeper.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
 import {
   readSidecar,
@@ -120,6 +121,7 @@ export function promote(driver: Driver, source: Source, dest: string, plan: Plan
   if (!proven) {
     const change: Partial<SidecarState> = { timeline, generation: null, resync: null };
     try {
+      keeperOf(source).drop(); // another program wrote the file
       foldAndRecord(driver, source, { position, frames: plan.frames }, change, {
         history: [position],
         event,

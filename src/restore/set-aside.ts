@@ -11,6 +11,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { sidecarPath } from "../lineage/sidecar.ts";
+import { sumsPath } from "../lineage/sums.ts";
 import { syncDirectory } from "../targets/file.ts";
 
 /** Where the link leads that stands at a name between its old and its new database: nowhere. */
@@ -45,7 +46,7 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
 // --- internal ---
 
 const SIDECAR = sidecarPath("");
-const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`];
+const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`, sumsPath("")];
 
 function freshName(file: string): string {
   const date = new Date().toISOString().replace(/[:.]/g, "-");

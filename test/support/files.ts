@@ -16,6 +16,7 @@ import {
 } from "../../src/lineage/fingerprint.ts";
 import { frameOffset } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
+import { wrongSums } from "./sums.ts";
 
 /** Copies a directory and all in it, times and modes included. */
 export function copyDirectory(from: string, to: string): void {
@@ -53,15 +54,16 @@ export function runSql(file: string, ...statements: string[]): void {
   }
 }
 
-/** Both closed: equal byte for byte, sound, nothing but the sidecar beside them. */
+/** Both closed: equal byte for byte, sound, nothing but the sidecar and right sums beside them. */
 export function assertAtRest(primary: string, replicas: readonly string[]): void {
   for (const copy of [primary, ...replicas]) {
     const name = path.basename(copy);
     const beside = fs
       .readdirSync(path.dirname(copy))
-      .filter((each) => each.startsWith(name) && !/\.set-aside-/.test(each));
+      .filter((each) => each.startsWith(name) && !/\.set-aside-|-lockstep-sums$/.test(each));
     assert.deepEqual(beside.sort(), [name, `${name}-lockstep`], `what is left beside ${copy}`);
   }
+  for (const copy of [primary, ...replicas]) assert.deepEqual(wrongSums(copy), [], copy);
   const bytes = fs.readFileSync(primary);
   for (const replica of replicas) {
     const equal = Buffer.compare(bytes, fs.readFileSync(replica)) === 0;

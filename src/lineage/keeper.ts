@@ -1,0 +1,163 @@
+/**
+ * Keeps the sums beside a copy (sums.ts) in step with its file: whoever puts on record what a file
+ * holds asks here, just before, what its sums are then.
+ *
+ * Most of a log is summed ahead, by the thread that folds it ahead (`Ahead`, mirror/backfiller.ts).
+ *
+ * Sums never stop a commit: if they cannot be kept the record says that there are none, and the next
+ * `lockstep scrub` makes them anew.
+ */
+import { sameSalts } from "../wal/format.ts";
+import { type LogSums, type Summed, sumLog } from "./log-sums.ts";
+import type { Sidecar, SidecarState } from "./sidecar.ts";
+import { SumsFile, type SumsRecord, Total } from "./sums.ts";
+
+/** What was written into a copy's sums before the fold is put on record; null: it failed. */
+export type Ahead = {
+  /** From where on the log was summed; null: from its beginning. */
+  readonly after: Summed | null;
+  readonly summed: Summed;
+  /** By how much the total has changed. */
+  readonly change: string;
+} | null;
+
+/** The one keeper of a copy that this process has locked. */
+export function keeperOf(sidecar: Sidecar): SumsKeeper {
+  const keeper = keepers.get(sidecar) ?? new SumsKeeper(sidecar);
+  keepers.set(sidecar, keeper);
+  return keeper;
+}
+
+/**
+ * Sums the rest of a copy's log up to frame `end`, into its sums.
+ * @param wanted false: nothing more is written
+ */
+export function sumAhead(
+  copy: string,
+  end: number,
+  before: Summed | null,
+  wanted: () => boolean,
+): Ahead {
+  try {
+    const change = new Total();
+    const log = sumLog(`${copy}-wal`, end, before);
+    if (!log || !write(copy, log, change, wanted)) return null;
+    return { after: log.after, summed: log.summed, change: String(change) };
+  } catch {
+    return null;
+  }
+}
+
+/** Both, one after the other. */
+export function joinAhead(first: Ahead, second: Ahead): Ahead {
+  if (!first || !second) return null;
+  const total = new Total(first.change);
+  total.join(second.change);
+  const after = covers(first.summed, second.after) ? first.after : second.after;
+  return { after, summed: second.summed, change: String(total) };
+}
+
+export class SumsKeeper {
+  readonly #sidecar: Sidecar;
+  /** What the record said when we last looked; what it says anew is where we begin anew. */
+  #folded: SidecarState["folded"] | undefined;
+  #kept = false;
+  #pages = 0;
+  #total: Total | null = null;
+  #summed: Summed | null = null;
+  /** What was last said that the record should say. */
+  #given: SumsRecord | null = null;
+
+  constructor(sidecar: Sidecar) {
+    this.#sidecar = sidecar;
+  }
+
+  /** The file is not, or not surely, what the sums speak of: there are none until they are made anew. */
+  drop(): void {
+    this.#look();
+    this.#kept = false;
+  }
+
+  /** Takes note of what was written ahead. */
+  noteAhead(ahead: Ahead): void {
+    this.#look();
+    if (!ahead) this.#kept = false;
+    else {
+      this.#total?.join(ahead.change);
+      // What was summed before, that it goes on from, must be in these sums.
+      if (covers(this.#summed, ahead.after)) this.#summed = ahead.summed;
+    }
+  }
+
+  /**
+   * The file is about to be put on record as holding the first `frames` frames of its log, which is
+   * on record as being folded.
+   * @returns what its sums are then, written and synced; null if there are none
+   */
+  keep(frames: number): SumsRecord | null {
+    this.#look();
+    if (!this.#kept) return null;
+    try {
+      this.#kept = frames === 0 || this.#sum(frames);
+    } catch {
+      this.#kept = false;
+    }
+    if (!this.#kept) return null;
+    this.#given = { pages: this.#pages, total: this.#total && String(this.#total) };
+    return this.#given;
+  }
+
+  #sum(frames: number): boolean {
+    const log = sumLog(`${this.#sidecar.copy}-wal`, frames, this.#summed);
+    if (log?.summed.frame !== frames) return false;
+    if (!write(this.#sidecar.copy, log, this.#total ?? new Total())) return false;
+    this.#summed = log.summed;
+    this.#pages = log.summed.pages;
+    return true;
+  }
+
+  #look(): void {
+    const { folded } = this.#sidecar.state;
+    if (folded === this.#folded) return;
+    const sums = folded?.sums ?? null;
+    // Found in the middle of a fold: some entries may be newer than the total.
+    const isExact = !(this.#folded === undefined && this.#sidecar.foundFolding);
+    this.#folded = folded;
+    if (sums !== null && sums === this.#given) return; // as it was kept
+    this.#kept = sums !== null;
+    this.#pages = sums?.pages ?? 0;
+    this.#total = sums?.total && isExact ? new Total(sums.total) : null;
+    this.#summed = null;
+  }
+}
+
+// --- internal ---
+
+const keepers = new WeakMap<Sidecar, SumsKeeper>();
+
+/** Is what was summed up to there in `summed`? */
+function covers(summed: Summed | null, after: Summed | null): boolean {
+  if (after === null) return true;
+  return summed !== null && sameSalts(summed, after) && summed.frame >= after.frame;
+}
+
+/** False if there are no sums to keep. */
+function write(
+  copy: string,
+  { pageSize, entries, summed }: LogSums,
+  total: Total,
+  wanted: () => boolean = () => true,
+): boolean {
+  const file = SumsFile.open(copy, "r+");
+  if (!file) return false;
+  try {
+    if (file.pageSize !== pageSize) return false;
+    if (entries.size === 0) return true;
+    file.patch(entries, total, wanted);
+    file.shrink(summed.pages, total);
+    file.sync(); // durable: the sums before the record that vouches for them
+    return true;
+  } finally {
+    file.close();
+  }
+}
