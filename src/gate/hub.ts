@@ -9,6 +9,7 @@ import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
 import { type Copy, realPath, walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
+import { completeCutOff } from "../lineage/resync.ts";
 import { type DurableOptions, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
 import type { Replication } from "../options.ts";
 import { Barrier, deadline } from "./barrier.ts";
@@ -78,6 +79,7 @@ export class Hub {
     this.#primary = new Primary(loadDriver(driver), key);
     const mirrors: Mirror[] = [];
     try {
+      completeCutOff(loadDriver(driver), this.#primary.sidecar);
       const glimpses = this.#glimpses(absent);
       const paths = options.replicas.map((path, i) => {
         const mirror = absent.has(path)

@@ -2,7 +2,7 @@
  * Work that reads whole database files, in a process of its own: closing a descriptor of a database
  * file would drop the POSIX locks that the application's process holds on it.
  *
- *   node bulk.js '{"task": "copy" | "compare" | "delta", "from": PATH, "to": PATH, …}'
+ *   node bulk.js '{"task": "copy" | "compare" | "delta" | "scrub", …}'
  *
  * It prints one JSON object a line: {"progress": {phase, bytesDone, bytesTotal}} now and then, and
  * at the end {"result": …}, {"refusal": an error of ours} or {"error": {message, code}}.
@@ -17,6 +17,7 @@ import { type ByteProgress, compareImages } from "../wal/image.ts";
 import { copyFile } from "./copy.ts";
 import { writeDelta } from "./delta.ts";
 import type { SumsWanted } from "./make-sums.ts";
+import { type ScrubResult, type ScrubTask, scrubPages } from "./scrub-pages.ts";
 import type { SumsRecord } from "./sums.ts";
 
 export type BulkTask =
@@ -24,8 +25,13 @@ export type BulkTask =
   | { readonly task: "copy"; readonly from: string; readonly to: string; readonly sums: SumsWanted }
   /** Compares the logical images page by page, as they end or at a frame of both logs. */
   | { readonly task: "compare"; readonly from: string; readonly to: string; frame: number | null }
+  /** Reads and judges all pages of copies at rest. */
+  | ScrubTask
   /** Writes into `log` the transaction that turns the file `to` into the file `from`. */
   | ({ readonly task: "delta"; readonly from: string; readonly to: string; log: string } & Salts);
+
+/** What a task ends in. */
+export type ResultOf<Task extends BulkTask> = Task extends ScrubTask ? ScrubResult : BulkResult;
 
 export interface BulkResult {
   readonly pages: number;
@@ -36,8 +42,8 @@ export interface BulkResult {
 }
 
 /** Who waits for the result. */
-export interface Watch {
-  readonly onProgress: (progress: Progress) => void;
+export interface Watch<Phase = Progress["phase"]> {
+  readonly onProgress: (progress: Omit<Progress, "phase"> & { readonly phase: Phase }) => void;
   /** Is the result still wanted? If not, what the task reads may no longer stand still. */
   readonly wanted: () => boolean;
 }
@@ -46,7 +52,11 @@ export interface Watch {
  * Runs a task in a child process and passes its progress on. Rejects with the child's error, or if
  * the result was not wanted any more when it came.
  */
-export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<BulkResult> {
+export function runBulk<Task extends BulkTask>(
+  task: Task,
+  path: string,
+  watch: Watch<Task["task"]>,
+): Promise<ResultOf<Task>> {
   return new Promise((resolve, reject) => {
     const self = fileURLToPath(import.meta.url);
     const child = spawn(process.execPath, ["--no-warnings", self, JSON.stringify(task)], {
@@ -54,12 +64,12 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
       env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
     });
     const began = performance.now();
-    let result: BulkResult | null = null;
+    let result: ResultOf<Task> | null = null;
     let failure: Error | null = null;
     createInterface({ input: child.stdout }).on("line", (line) => {
       if (!watch.wanted()) child.kill("SIGKILL");
       const message = JSON.parse(line) as BulkMessage;
-      if ("result" in message) result = message.result;
+      if ("result" in message) result = message.result as ResultOf<Task>;
       else if ("refusal" in message) failure = fromErrorData(message.refusal);
       else if ("error" in message) {
         const { message: what, ...details } = message.error;
@@ -85,7 +95,7 @@ export function runBulk(task: BulkTask, path: string, watch: Watch): Promise<Bul
 
 type BulkMessage =
   | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
-  | { readonly result: BulkResult }
+  | { readonly result: BulkResult | ScrubResult }
   | { readonly refusal: ErrorData }
   | { readonly error: SystemError };
 
@@ -119,7 +129,7 @@ async function main(task: BulkTask): Promise<void> {
   }
 }
 
-async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult> {
+async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult | ScrubResult> {
   switch (task.task) {
     case "copy":
       return copyFile(task.from, task.to, progress, task.sums);
@@ -132,6 +142,8 @@ async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResu
       );
       return { pages, differing };
     }
+    case "scrub":
+      return scrubPages(task, progress);
     case "delta":
       return writeDelta(task.from, task.to, task.log, task, progress);
   }

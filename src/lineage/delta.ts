@@ -73,8 +73,8 @@ export function writeDelta(
   }
 }
 
-/** Writes frames one behind, so that the last one can carry the commit. */
-class DeltaLog {
+/** Writes frames one behind, so that the last one can carry the commit. Without any no file is made. */
+export class DeltaLog {
   frames = 0;
   readonly #path: string;
   readonly #mode: number;

@@ -11,17 +11,15 @@ import type { CopySums, Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
 import { walPath } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampUnused } from "../lineage/fingerprint.ts";
-import { assertNobodyHasOpen, busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
+import { busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
+import { completeWith, freshLog } from "../lineage/resync.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
 import { syncDirectory } from "../targets/file.ts";
-
-/** Beside a replica, while it is being made. */
-const temporary = (copy: string): string => `${copy}-lockstep-new`;
 
 /**
  * The full copy: a replica where there is none.
@@ -34,7 +32,7 @@ export async function makeCopy(
   watch: Watch,
 ): Promise<SumsRecord | null> {
   const copy = sidecar.copy;
-  const fresh = temporary(copy);
+  const fresh = freshLog(copy);
   fs.rmSync(fresh, { force: true });
   moveStrayLogs(copy); // durable: no foreign log beside the copy
   const { primary, position } = membership;
@@ -96,39 +94,30 @@ export async function resynchronise(
   watch: Watch,
 ): Promise<void> {
   const { copy } = sidecar;
-  const log = temporary(copy);
+  const log = freshLog(copy);
   const salts = { salt1: randomInt(0xffffffff), salt2: randomInt(0xffffffff) };
   fs.rmSync(log, { force: true });
   foldAndRecord(driver, sidecar, from);
   const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
   const { differing } = await runBulk(task, copy, watch);
   assertStill(membership);
-  // durable: a re-synchronisation is on record
-  sidecar.update({ resync: { ...salts, to: membership.position } });
-  if (differing > 0) {
-    assertNobodyHasOpen(copy);
-    fs.renameSync(log, walPath(copy));
-    syncDirectory(path.dirname(copy)); // as SQLite does it once more before it folds
-  }
-  foldAndRecord(
+  completeWith(
     driver,
     sidecar,
-    { position: membership.position, frames: differing },
-    // Until its log is gone, what it leads to stays on record.
-    { ...belongTo(membership), generation: null, resync: sidecar.state.resync },
+    { ...salts, to: membership.position, frames: differing },
+    belongTo(membership),
     {
       event: ["re-synchronised", `${differing} pages written`],
       history: past(sidecar, membership),
     },
   );
-  sidecar.update({ resync: null });
 }
 
 /** Puts the primary's log beside a replica that has none, whole, in one rename. */
 export function installLog(driver: Driver, sidecar: Sidecar, membership: Membership): void {
   const { copy } = sidecar;
   const { position, base } = membership;
-  const log = temporary(copy);
+  const log = freshLog(copy);
   fs.rmSync(log, { force: true });
   copyLog(walPath(membership.primary), log, position, fs.statSync(copy).mode);
   emptyPlaceForLog(driver, copy);

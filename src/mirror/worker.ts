@@ -21,15 +21,15 @@ import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
-import { foldAndRecord } from "../lineage/fold.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
+import { completeCutOff } from "../lineage/resync.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import { changed, FileTarget, gone, rewriteLog } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
-import { frameOffset, sameSalts } from "../wal/format.ts";
+import { frameOffset } from "../wal/format.ts";
 import { Delivery } from "./delivery.ts";
 import { replicaFailure } from "./failure.ts";
 import { follow } from "./follow.ts";
@@ -93,23 +93,10 @@ class Worker {
 
   #look(): void {
     this.#sidecar = Sidecar.open(this.#driver, this.#data.path, "replica");
-    this.#completeResync();
+    completeCutOff(this.#driver, this.#held());
     const copy = this.#describe();
     const isTakenBack = takeBackUnbegun(this.#held(), copy);
     this.#post({ type: "described", copy: isTakenBack ? this.#describe() : copy });
-  }
-
-  /** A re-synchronisation that a crash cut off after its log was in place. */
-  #completeResync(): void {
-    const sidecar = this.#held();
-    const { resync } = sidecar.state;
-    if (!resync) return;
-    const copy = this.#describe();
-    if (copy.log && sameSalts(copy.log.header, resync)) {
-      const at = { position: resync.to, frames: logFrames(copy) };
-      foldAndRecord(this.#driver, sidecar, at, { generation: null });
-    }
-    sidecar.update({ resync: null });
   }
 
   async #obey(command: Command): Promise<void> {
