@@ -13,6 +13,7 @@ import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
 import { copyDirectory, keepFingerprint } from "../support/files.ts";
+import { wrongSums } from "../support/sums.ts";
 import type { Reply } from "./child.ts";
 import { type Call, Faults, type Rule } from "./shim.ts";
 import { Subject } from "./subject.ts";
@@ -211,9 +212,12 @@ export class Pair {
   /** Both are closed: equal, complete, alone. */
   async atRest(): Promise<void> {
     for (const copy of [this.primary, this.replica]) {
-      const names = fs.readdirSync(join(copy, "..")).filter((name) => !/set-aside/.test(name));
+      const names = fs
+        .readdirSync(join(copy, ".."))
+        .filter((name) => !/set-aside|-lockstep-sums$/.test(name));
       const expected = [basename(copy), `${basename(copy)}-lockstep`];
       assert.deepEqual(names.sort(), expected, `what is left beside ${copy}`);
+      assert.deepEqual(wrongSums(copy), [], copy);
     }
     const same = fs.readFileSync(this.primary).equals(fs.readFileSync(this.replica));
     assert.ok(same, "the closed copies are equal byte for byte");
