@@ -14,7 +14,7 @@ import { randomInt } from "node:crypto";
 import fs from "node:fs";
 import { type Driver, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
-import { openHub } from "./gate/hub.ts";
+import { openHub } from "./gate/open-hub.ts";
 import { runBulk } from "./lineage/bulk.ts";
 import { describeCopy, realPath, walPath } from "./lineage/describe.ts";
 import { readFingerprint, sameFingerprint } from "./lineage/fingerprint.ts";
@@ -191,6 +191,7 @@ function bringTogether(
   const hub = openHub("node:sqlite", primary as string, {
     replicas,
     durability: "commit",
+    minCopies: 1 + replicas.length,
     replicaTimeout: REPLICA_TIMEOUT_MS,
     restoreMissing: false,
     checkpointBytes: CHECKPOINT_BYTES,

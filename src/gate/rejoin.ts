@@ -21,6 +21,7 @@ import { type Copy, walPath } from "../lineage/describe.ts";
 import type { Fingerprint } from "../lineage/fingerprint.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
+import type { SidecarState } from "../lineage/sidecar.ts";
 import { frameSize, sameSalts } from "../wal/format.ts";
 import type { Checkpointer } from "./checkpoint.ts";
 import { type Gate, gateFailure } from "./gate.ts";
@@ -167,8 +168,10 @@ export class Rejoin {
     if (!primary.foldedHere()) return false; // the checkpoint is still to come
     this.#hold();
     this.#at = primary.position;
-    const { file } = primary.sidecar.state.folded as { file: Fingerprint };
-    this.#post({ type: how, membership: this.#membership(file) });
+    const { file, sums } = primary.sidecar.state.folded as NonNullable<SidecarState["folded"]>;
+    const membership = this.#membership(file);
+    if (how === "copy") this.#post({ type: how, membership, sums: sums ? "take" : "make" });
+    else this.#post({ type: how, membership });
     this.#step = () => this.#hasReported("ready") && this.#go(this.#install);
     return true;
   }
