@@ -233,9 +233,9 @@ class Side {
 /** The sums of a copy, if they add up to what the record says. */
 function openVouchedFor(copy: string, { pages, total }: SumsRecord): SumsFile | null {
   const file = SumsFile.open(copy, "r");
-  if (!file || total === null || totalOf(file, pages) === total) return file;
-  file.close(); // durable: rotten sums are not believed
-  return null;
+  const isRotten = file && total !== null && totalOf(file, pages) !== total;
+  if (isRotten) file.close();
+  return isRotten ? null : file;
 }
 
 function totalOf(file: SumsFile, pages: number): string {
