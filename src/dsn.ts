@@ -56,6 +56,7 @@ const readers: Readonly<Partial<Record<string, (value: string) => unknown>>> = {
   replicaTimeout: readInteger,
   restoreMissing: readBoolean,
   checkpointBytes: readInteger,
+  scrubBytesPerSecond: readInteger,
 };
 
 function readPaths(text: string, end: number, windows: boolean): string[] {

@@ -34,8 +34,20 @@ export interface ReplicationStatus {
   readonly replicas: readonly ReplicaStatus[];
   /** How often a commit had to wait because a replica was a whole ring of frames behind. */
   readonly waits: number;
+  /** Pages that were found rotten since the database was opened; see `scrubBytesPerSecond`. */
+  readonly rot: readonly LivePage[];
   /** What fenced the connection, or null. */
   readonly failure: LockstepError | null;
+}
+
+/** A page that has rotted in one copy. `lockstep scrub` heals it. */
+export interface LivePage {
+  /** The copy's path. */
+  readonly copy: string;
+  /** Its number, from 1. */
+  readonly page: number;
+  /** The table or index it belongs to, "(free list)" or "(pointer map)"; null if that is not known. */
+  readonly owner: string | null;
 }
 
 export interface ReplicationEvents {
@@ -45,6 +57,8 @@ export interface ReplicationEvents {
   degraded: [path: string, error: LockstepError];
   /** The replica holds all again: no commit is acknowledged without it. */
   rejoined: [path: string];
+  /** A page of a copy is not as it was written. Nothing was changed, and nothing is held up. */
+  rot: [page: LivePage];
   /** Every copy's file holds all of the log, which now starts anew. */
   checkpoint: [];
   /** A checkpoint was put off, for so many milliseconds now; the log grows until the next try. */

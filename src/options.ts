@@ -56,6 +56,11 @@ export interface ReplicationOptions {
    * meanwhile, and further while a reader is in the way. Default 8 MiB.
    */
   checkpointBytes?: number | undefined;
+  /**
+   * How fast a process reads all copies, over and over, in search of pages that have rotted, in bytes a
+   * second. What it finds is an event, `rot`; nothing waits for it. Default 0: there is none.
+   */
+  scrubBytesPerSecond?: number | undefined;
   /** Called while long work is done at the start, in the constructor. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -69,6 +74,7 @@ export interface Replication {
   readonly replicaTimeout: number;
   readonly restoreMissing: boolean;
   readonly checkpointBytes: number;
+  readonly scrubBytesPerSecond: number;
   readonly onProgress: ((progress: Progress) => void) | null;
 }
 
@@ -105,6 +111,7 @@ export function readOptions(options: unknown, inDsn: ReplicationOptions): Replic
     replicaTimeout: merged.replicaTimeout ?? 60_000,
     restoreMissing: merged.restoreMissing ?? false,
     checkpointBytes: merged.checkpointBytes ?? 8 << 20,
+    scrubBytesPerSecond: merged.scrubBytesPerSecond ?? 0,
     onProgress: merged.onProgress ?? null,
   };
 }
@@ -153,6 +160,9 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
   ],
   restoreMissing: [[(value: unknown) => typeof value === "boolean", "be true or false"]],
   checkpointBytes: [[integerFrom(1, Number.MAX_SAFE_INTEGER), "be a positive integer, in bytes"]],
+  scrubBytesPerSecond: [
+    [integerFrom(0, Number.MAX_SAFE_INTEGER), "be an integer from 0, in bytes"],
+  ],
   onProgress: [[(value: unknown) => typeof value === "function", "be a function"]],
 };
 

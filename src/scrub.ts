@@ -195,6 +195,7 @@ function bringTogether(
     replicaTimeout: REPLICA_TIMEOUT_MS,
     restoreMissing: false,
     checkpointBytes: CHECKPOINT_BYTES,
+    scrubBytesPerSecond: 0,
     onProgress,
   });
   hub.disconnect(null, () => {});

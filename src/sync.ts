@@ -100,6 +100,7 @@ function bringTogether(
     replicaTimeout: REPLICA_TIMEOUT_MS,
     restoreMissing: false,
     checkpointBytes: CHECKPOINT_BYTES,
+    scrubBytesPerSecond: 0,
     onProgress,
   });
   const { position } = hub.replication.status.primary;

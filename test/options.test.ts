@@ -34,6 +34,7 @@ test("defaults", () =>
     replicaTimeout: 60_000,
     restoreMissing: false,
     checkpointBytes: 8 * 1024 * 1024,
+    scrubBytesPerSecond: 0,
     onProgress: null,
   }));
 
@@ -46,6 +47,7 @@ test("every option is taken", () => {
     replicaTimeout: 1,
     restoreMissing: true,
     checkpointBytes: 1,
+    scrubBytesPerSecond: 1,
     onProgress,
   };
   const read = readOptions(

@@ -10,7 +10,12 @@ import { InvariantError } from "../invariant.ts";
 import { type Copy, realPath, walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
-import { type DurableOptions, ReplicationHandle, type ReplicationStatus } from "../observe.ts";
+import {
+  type DurableOptions,
+  type LivePage,
+  ReplicationHandle,
+  type ReplicationStatus,
+} from "../observe.ts";
 import type { Replication } from "../options.ts";
 import { Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
@@ -22,6 +27,7 @@ import { Mirror } from "./mirror.ts";
 import { Primary } from "./primary.ts";
 import { Rejoins } from "./rejoins.ts";
 import { type Member, Roster } from "./roster.ts";
+import { Scrubber } from "./scrubber.ts";
 import { allocate, Slots } from "./slots.ts";
 import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
@@ -51,6 +57,8 @@ export class Hub {
   /** With durability `barrier`: who waits for what was committed. */
   readonly #barrier: Barrier | null;
   readonly #checkpointer: Checkpointer;
+  /** Looks for rot, if that was asked for. */
+  readonly #scrubber: Scrubber | null;
   readonly #clients = new Set<HubClient>();
   readonly #onClose: () => void;
   #rejoins: Rejoins | null = null;
@@ -113,6 +121,10 @@ export class Hub {
       durable: (waiting) => this.#durable(waiting),
       durableSync: (patience) => this.#durableSync(patience),
     });
+    const { scrubBytesPerSecond: pace } = options;
+    const copies = [key, ...options.replicas.map(realPath)];
+    const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
+    this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
   }
 
   /** What can be seen of each replica before its thread runs; null: that has to say. */
@@ -297,6 +309,7 @@ export class Hub {
   /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */
   #close(): void {
     this.#onClose();
+    this.#scrubber?.close();
     const known = this.#failure;
     this.#rejoins?.stop();
     let folded = false;
@@ -356,7 +369,9 @@ export class Hub {
   #status(): ReplicationStatus {
     const [primary, roster, failure] = [this.#primary, this.#roster, this.#failure];
     const { durable, waits } = this.#gate;
-    return statusOf(primary, roster, { durable, waits, failure, isClosed: this.#references === 0 });
+    const rot = this.#scrubber?.rot ?? [];
+    const isClosed = this.#references === 0;
+    return statusOf(primary, roster, { durable, waits, rot, failure, isClosed });
   }
 }
 

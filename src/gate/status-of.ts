@@ -1,7 +1,7 @@
 /** What `db.replication.status` says. */
 import type { LockstepError } from "../errors.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
-import type { ReplicaStatus, ReplicationStatus } from "../observe.ts";
+import type { LivePage, ReplicaStatus, ReplicationStatus } from "../observe.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import type { Primary } from "./primary.ts";
@@ -11,6 +11,7 @@ export interface Circumstances {
   /** What every copy that is waited for holds. */
   readonly durable: Position;
   readonly waits: number;
+  readonly rot: readonly LivePage[];
   /** What fenced the connection. */
   readonly failure: LockstepError | null;
   readonly isClosed: boolean;
@@ -19,7 +20,7 @@ export interface Circumstances {
 export function statusOf(
   primary: Primary,
   roster: Roster,
-  { durable, waits, failure, isClosed }: Circumstances,
+  { durable, waits, rot, failure, isClosed }: Circumstances,
 ): ReplicationStatus {
   const log = failure || isClosed ? null : primary.readIndex();
   return {
@@ -41,6 +42,7 @@ export function statusOf(
       };
     }),
     waits,
+    rot,
     failure,
   };
 }

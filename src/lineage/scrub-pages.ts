@@ -1,6 +1,6 @@
 /**
- * Reads all pages of copies that are at rest in one position, and judges each page (judge.ts). What has
- * rotted is kept aside (rot.ts), and what replaces it is written as a log under fresh salts, one for each
+ * Reads all pages of copies that are at rest in one position, and judges each page (judge.ts). A page that
+ * its disk cannot read is taken for one of zeroes. What has rotted is kept aside (rot.ts), and what replaces it is written as a log under fresh salts, one for each
  * copy, that takes effect when it is put beside its file (resync.ts). Here the copies themselves are
  * only read. Their sums are made anew where they were missing, not whole, or rotten themselves.
  *
@@ -180,11 +180,25 @@ class Side {
   }
 
   read(first: number, count: number): void {
-    const at = (first - 1) * this.#size;
-    const length = count * this.#size;
-    const n = naming(this.#copy.path, () => readFully(this.fd, this.#bytes, 0, length, at));
-    this.#bytes.fill(0, n, length);
     this.#entries = this.#sums?.read(first, count) ?? [];
+    if (this.#isRead(0, first, count)) return;
+    for (let i = 0; i < count; i++) this.#isRead(i, first + i, 1); // what the disk gives of them
+  }
+
+  /** Reads pages to where the `i`th belongs; false: the disk says that it cannot, and they are zeroes. */
+  #isRead(i: number, first: number, count: number): boolean {
+    const [at, length] = [i * this.#size, count * this.#size];
+    const from = (first - 1) * this.#size;
+    let n = 0;
+    try {
+      n = naming(this.#copy.path, () => readFully(this.fd, this.#bytes, at, length, from));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EIO") throw error;
+      return false;
+    } finally {
+      this.#bytes.fill(0, at + n, at + length);
+    }
   }
 
   page(i: number): Buffer {

@@ -49,6 +49,22 @@ function pagesOf(copy: string): Buffer[] {
   );
 }
 
+test("a page that its disk cannot read is healed as one that has rotted", { skip }, async (t) => {
+  const disks = join(scratch(t), "disks");
+  fs.mkdirSync(disks);
+  const { copies } = new Subject(disks, 500);
+  const faults = new Faults(disks, scratch(t));
+  const sound = copies.map(pagesOf);
+  // All pages at once, and then the first.
+  const rule: Rule = { on: "read", path: "main/app.db", times: 2, does: { error: "EIO" } };
+  assert.equal(await scrubUnder(faults, rule, copies), 0);
+  assert.ok(faults.matched(0) >= 2);
+  const [line] = fs.readFileSync(`${copies[0]}-lockstep-rot`, "utf8").split("\n");
+  const { page, bytes } = JSON.parse(line as string);
+  assert.deepEqual([page, Buffer.from(bytes, "base64")], [1, Buffer.alloc(PAGE)]);
+  assert.deepEqual(copies.map(pagesOf), sound);
+});
+
 test(`seed ${seed}: killed at any call, it is one or the other, and can be completed`, {
   skip,
 }, async (t) => {
@@ -70,7 +86,7 @@ test(`seed ${seed}: killed at any call, it is one or the other, and can be compl
   const calls = faults.matched(0);
   assert.ok(calls > 150, `${calls} calls`);
 
-  const times = runs(10);
+  const times = runs(6);
   for (let i = 0; i < times; i++) {
     spoil();
     const rotten = copies.map(pagesOf);

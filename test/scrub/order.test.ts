@@ -88,6 +88,8 @@ describe("on stable storage", { skip }, () => {
       ({ begin, end }) => begin > ready.end && end < replaced.begin,
     );
     assert.ok(noted.length > 0, "the repair is on record before it takes effect");
-    next(on(calls, "sync", "replica"), replaced);
+    const inPlace = next(on(calls, "sync", "replica"), replaced);
+    const folding = next(on(calls, "write", "replica/app.db-lockstep-journal"), replaced);
+    assert.ok(inPlace.end < folding.begin, "the log's name is durable before it is folded");
   });
 });

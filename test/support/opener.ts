@@ -53,6 +53,7 @@ function open({ driver, primary, replicas }: Job): { outcome: Outcome; close(): 
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,
+      scrubBytesPerSecond: 0,
       onProgress: null,
     });
     const db = loadDriver(driver).open(primary);

@@ -184,6 +184,7 @@ export class Db {
       replicaTimeout: 20_000,
       restoreMissing: false,
       checkpointBytes: 8 << 20,
+      scrubBytesPerSecond: 0,
       onProgress: (progress) => this.progress.push(progress),
       ...options,
       replicas: this.#replicas,

@@ -1,0 +1,48 @@
+/** Rot is looked for while the copies are in use; what changes meanwhile is not taken for rot. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { scrub } from "../../src/scrub.ts";
+import { rot } from "../support/rot.ts";
+import { Scene } from "../support/scene.ts";
+
+const PAGE = 4096;
+
+test("a page that has rotted is an event, with its copy and its table; the next scrub heals it", async (t) => {
+  const scene = Scene.make(t);
+  scene.life((db) => db.put(30, 3000));
+  rot(scene.replica, 5, PAGE, 100);
+  const db = scene.open({ scrubBytesPerSecond: 100e6 });
+  const found = { copy: scene.replica, page: 5, owner: "t" };
+  const [page] = await once(db.hub.replication, "rot");
+  assert.deepEqual(page, found);
+  assert.deepEqual(db.hub.replication.status.rot, [found]);
+  db.put(1);
+  assert.equal(db.hub.replication.status.failure, null);
+  db.abandon();
+  const report = await scrub(scene.primary, scene.replicas);
+  assert.deepEqual(
+    report.rotten.map(({ page: number }) => number),
+    [5],
+  );
+});
+
+test("commits and checkpoints go on: nothing of it is rot", async (t) => {
+  const scene = Scene.make(t);
+  scene.life((db) => db.put(100, 3000));
+  rot(scene.replica, 50, PAGE, 100); // this one is, and says that a pass went by
+  const db = scene.open({ scrubBytesPerSecond: 20e6, checkpointBytes: 100_000 });
+  const seen = once(db.hub.replication, "rot");
+  let isDone = false;
+  void seen.then(() => (isDone = true));
+  for (let i = 0; !isDone || i < 200; i++) {
+    db.native.exec("UPDATE t SET data = randomblob(length(data)) WHERE n > 60");
+    db.hub.gate();
+    if (i % 5 === 0) await delay(1);
+  }
+  assert.ok(db.happened.includes("checkpoint"));
+  const pages = db.hub.replication.status.rot.map(({ copy, page }) => [copy, page]);
+  assert.deepEqual(pages, [[scene.replica, 50]]);
+  db.abandon();
+});
