@@ -43,7 +43,7 @@ export interface Membership {
   readonly history: readonly Position[];
 }
 
-/** A new copy's sums: the primary's are taken; or they are made, for the replica or for both. */
+/** What comes from the primary: with its sums; or it has none: made for the replica, or for both. */
 export type CopySums = "take" | "make" | "both";
 
 export type Command =
@@ -51,7 +51,7 @@ export type Command =
   | { readonly type: "describe" }
   /** Start, step 2: make the replica, or bring it up to date. Answered by `ready`. */
   | { readonly type: "copy"; readonly membership: Membership; readonly sums: CopySums }
-  | { readonly type: "delta"; readonly membership: Membership }
+  | { readonly type: "delta"; readonly membership: Membership; readonly sums: CopySums }
   /** How many pages differ, at a frame of both logs or (null) at their ends? `compared`. */
   | { readonly type: "compare"; readonly primary: string; readonly frame: number | null }
   /** That was equal: trust the log although the file's fingerprint differs. `described`. */

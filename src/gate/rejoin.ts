@@ -170,8 +170,7 @@ export class Rejoin {
     this.#at = primary.position;
     const { file, sums } = primary.sidecar.state.folded as NonNullable<SidecarState["folded"]>;
     const membership = this.#membership(file);
-    if (how === "copy") this.#post({ type: how, membership, sums: sums ? "take" : "make" });
-    else this.#post({ type: how, membership });
+    this.#post({ type: how, membership, sums: sums ? "take" : "make" });
     this.#step = () => this.#hasReported("ready") && this.#go(this.#install);
     return true;
   }

@@ -326,10 +326,8 @@ function recordSums({ sidecar }: Primary, sums: SumsRecord): void {
 function prepareOne(mirror: Mirror, action: Action, membership: Membership, sums: CopySums): void {
   switch (action.do) {
     case "copy":
-      mirror.post({ type: "copy", membership, sums });
-      return;
     case "delta":
-      mirror.post({ type: "delta", membership });
+      mirror.post({ type: action.do, membership, sums });
       return;
     case "send":
     case "nothing":

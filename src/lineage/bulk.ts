@@ -18,7 +18,7 @@ import { copyFile } from "./copy.ts";
 import { writeDelta } from "./delta.ts";
 import type { SumsWanted } from "./make-sums.ts";
 import { type ScrubResult, type ScrubTask, scrubPages } from "./scrub-pages.ts";
-import type { SumsRecord } from "./sums.ts";
+import { SumsFile, type SumsRecord } from "./sums.ts";
 
 export type BulkTask =
   /** Copies `from`, a file without a log that matters, to `to`, durable but for its name. */
@@ -27,8 +27,17 @@ export type BulkTask =
   | { readonly task: "compare"; readonly from: string; readonly to: string; frame: number | null }
   /** Reads and judges all pages of copies at rest. */
   | ScrubTask
-  /** Writes into `log` the transaction that turns the file `to` into the file `from`. */
-  | ({ readonly task: "delta"; readonly from: string; readonly to: string; log: string } & Salts);
+  /**
+   * Writes into `log` the transaction that turns the file `to` into the file `from`, but for what has
+   * rotted in `from`, as the sums of the copy `sums` say.
+   */
+  | ({
+      readonly task: "delta";
+      readonly from: string;
+      readonly to: string;
+      log: string;
+      readonly sums: string | null;
+    } & Salts);
 
 /** What a task ends in. */
 export type ResultOf<Task extends BulkTask> = Task extends ScrubTask ? ScrubResult : BulkResult;
@@ -145,7 +154,18 @@ async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResu
     case "scrub":
       return scrubPages(task, progress);
     case "delta":
-      return writeDelta(task.from, task.to, task.log, task, progress);
+      return withSums(task.sums, (sums) =>
+        writeDelta(task.from, task.to, task.log, task, progress, sums),
+      );
+  }
+}
+
+function withSums<T>(copy: string | null, use: (sums: SumsFile | null) => T): T {
+  const sums = copy === null ? null : SumsFile.open(copy, "r");
+  try {
+    return use(sums);
+  } finally {
+    sums?.close();
   }
 }
 

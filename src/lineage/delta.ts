@@ -20,16 +20,21 @@ import {
 import { type ByteProgress, pageSizeOf } from "../wal/image.ts";
 import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
+import { checksumOf, type SumsFile } from "./sums.ts";
 
 const CHUNK_BYTES = 4 << 20;
 
-/** Writes the log at `log`, a new file, and syncs it. With nothing different, no file is made. */
+/**
+ * Writes the log at `log`, a new file, and syncs it. With nothing different, no file is made.
+ * @param sums of the source, if it has any: a page that has rotted there does not replace a good one
+ */
 export function writeDelta(
   from: string,
   to: string,
   log: string,
   salts: Salts,
   progress: ByteProgress,
+  sums: SumsFile | null = null,
 ): BulkResult {
   const source = naming(from, () => fs.openSync(from, "r"));
   const target = fs.openSync(to, "r");
@@ -52,8 +57,8 @@ export function writeDelta(
         for (let i = 0; !equal && i * pageSize < n; i++) {
           const start = i * pageSize;
           const page = ours.subarray(start, start + pageSize);
-          if (start + pageSize <= m && page.equals(theirs.subarray(start, start + pageSize)))
-            continue;
+          const old = start + pageSize <= m ? theirs.subarray(start, start + pageSize) : null;
+          if (old && (page.equals(old) || isRot(sums, first + i, page, old))) continue;
           if (at + start !== LOCK_BYTE) writer.add(first + i, page);
         }
         progress(at + n, size);
@@ -71,6 +76,12 @@ export function writeDelta(
     fs.closeSync(source);
     fs.closeSync(target);
   }
+}
+
+/** Is the old page what the sums say, and the new one not? */
+function isRot(sums: SumsFile | null, page: number, now: Uint8Array, old: Uint8Array): boolean {
+  const [entry = 0] = sums?.read(page, 1) ?? [];
+  return entry !== 0 && checksumOf(page, old) === entry && checksumOf(page, now) !== entry;
 }
 
 /** Writes frames one behind, so that the last one can carry the commit. Without any no file is made. */

@@ -90,15 +90,17 @@ export async function resynchronise(
   driver: Driver,
   sidecar: Sidecar,
   from: { readonly position: Position; readonly frames: number },
-  membership: Membership,
+  { membership, sums: given }: { readonly membership: Membership; readonly sums: CopySums },
   watch: Watch,
 ): Promise<void> {
   const { copy } = sidecar;
+  const { primary } = membership;
   const log = freshLog(copy);
   const salts = { salt1: randomInt(0xffffffff), salt2: randomInt(0xffffffff) };
   fs.rmSync(log, { force: true });
   foldAndRecord(driver, sidecar, from);
-  const task = { task: "delta", from: membership.primary, to: copy, log, ...salts } as const;
+  const sums = given === "take" ? primary : null;
+  const task = { task: "delta", from: primary, to: copy, log, sums, ...salts } as const;
   const { differing } = await runBulk(task, copy, watch);
   assertStill(membership);
   completeWith(

@@ -130,7 +130,8 @@ class Worker {
       case "delta": {
         const { resynchronise } = await preparing();
         const at = this.#proven("only a proven replica is re-synchronised");
-        await resynchronise(this.#driver, this.#held(), at, command.membership, watch);
+        const { membership, sums } = command;
+        await resynchronise(this.#driver, this.#held(), at, { membership, sums }, watch);
         return this.#post({ type: "ready", sums: null });
       }
       case "install-log":

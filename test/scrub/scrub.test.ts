@@ -244,6 +244,23 @@ test("logs that a crash left are folded first; what rotted beneath them is heale
   image.assertAtRest();
 });
 
+test("a replica that is brought up to date does not get what rotted in the primary", async (t) => {
+  const scene = everyKind(t, 2);
+  const [, one, two] = scene.copies as [string, string, string];
+  const good = fs.readFileSync(two).subarray(29 * PAGE, 30 * PAGE);
+  for (let i = 0; i < 2; i++) scene.life((db) => db.put(3, 3000), { replicas: [1] });
+  for (const copy of [scene.primary, one]) rot(copy, 30, PAGE, 77);
+  const db = scene.open();
+  assert.ok(db.phases().includes("delta"));
+  db.abandon();
+  assert.deepEqual(fs.readFileSync(two).subarray(29 * PAGE, 30 * PAGE), good);
+  const report = await copiesOf(scene);
+  const [{ page, rotten, healedFrom }] = report.rotten as [ScrubReport["rotten"][number]];
+  assert.deepEqual([page, rotten, healedFrom], [30, [scene.primary, one], two]);
+  for (const copy of [scene.primary, one]) fs.rmSync(rotPath(copy));
+  scene.assertAtRest();
+});
+
 test("copies in use are refused", async (t) => {
   const scene = everyKind(t);
   const db = scene.open();
