@@ -67,7 +67,9 @@ const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   role: (value) => value === "primary" || value === "replica",
   timeline: isCount,
   generation: orNull((value) => isWords(value, "salt1", "salt2") && isBase(value["base"])),
-  folded: orNull((value) => isPosition(value["position"]) && isFingerprint(value["file"])),
+  folded: orNull(
+    ({ position, file, sums }) => isPosition(position) && isFingerprint(file) && isSums(sums),
+  ),
   folding: (value) => typeof value === "boolean",
   apart: (value) => Array.isArray(value) && value.every(isText),
   detached: (value) => Array.isArray(value) && value.every(isDetached),
@@ -98,6 +100,14 @@ function isDetached(value: unknown): boolean {
 function isFingerprint(value: unknown): boolean {
   const isDigits: Rule = (digits) => isText(digits) && /^-?\d+$/.test(digits);
   return isFields(value) && ["size", "mtimeNs", "inode"].every((name) => isDigits(value[name]));
+}
+
+/** A record made before there were any has none. */
+function isSums(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  if (!isFields(value) || !isCount(value["pages"])) return false;
+  const { total } = value;
+  return total === null || (isText(total) && /^[0-9a-f]{16}$/.test(total));
 }
 
 function isFields(value: unknown): value is Fields {

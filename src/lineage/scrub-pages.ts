@@ -163,7 +163,8 @@ class Side {
   constructor(copy: ScrubCopy) {
     this.#copy = copy;
     this.fd = fs.openSync(copy.path, "r");
-    this.#sums = copy.sums && openVouchedFor(copy.path, copy.sums);
+    const { size } = fs.fstatSync(this.fd);
+    this.#sums = copy.sums && openVouchedFor(copy.path, copy.sums, size);
     this.#isNew = this.#sums === null || copy.sums?.total === null;
     this.pageSize = this.#sums?.pageSize ?? pageSizeIfAny(this.fd);
     this.#rot = new RotLog(copy.path);
@@ -244,19 +245,21 @@ class Side {
   }
 }
 
-/** The sums of a copy, if they add up to what the record says. */
-function openVouchedFor(copy: string, { pages, total }: SumsRecord): SumsFile | null {
+/** The sums of a copy of so many bytes, if they are of such a file and add up to what the record says. */
+function openVouchedFor(copy: string, { pages, total }: SumsRecord, size: number): SumsFile | null {
   const file = SumsFile.open(copy, "r");
-  const isRotten = file && total !== null && totalOf(file, pages) !== total;
-  if (isRotten) file.close();
-  return isRotten ? null : file;
+  if (!file) return null;
+  const isOfFile = size === pages * file.pageSize;
+  if (isOfFile && (total === null || totalOf(file) === total)) return file;
+  file.close();
+  return null;
 }
 
-function totalOf(file: SumsFile, pages: number): string {
+function totalOf(file: SumsFile): string {
   const total = new Total();
   const step = 1 << 16;
-  for (let first = 1; first <= pages; first += step) {
-    const entries = file.read(first, Math.min(step, pages - first + 1));
+  for (let first = 1; first <= file.length; first += step) {
+    const entries = file.read(first, Math.min(step, file.length - first + 1));
     for (const [i, entry] of entries.entries()) total.add(first + i, entry);
   }
   return String(total);

@@ -21,6 +21,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { syncDirectory } from "../targets/file.ts";
+import { isPageSize } from "../wal/format.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 
 export const ENTRY_SIZE = 4;
@@ -102,11 +103,16 @@ export class SumsFile {
     const head = Buffer.alloc(SUMS_HEADER_SIZE);
     const length = readFully(fd, head, 0, head.length, 0);
     const pageSize = head.readUInt32BE(12);
-    if (length === head.length && head.equals(encodeHeader(pageSize))) {
+    if (length === head.length && isPageSize(pageSize) && head.equals(encodeHeader(pageSize))) {
       return new SumsFile(fd, pageSize);
     }
     fs.closeSync(fd);
     return null;
+  }
+
+  /** How many entries there are. */
+  get length(): number {
+    return Math.floor((fs.fstatSync(this.#fd).size - SUMS_HEADER_SIZE) / ENTRY_SIZE);
   }
 
   /** The entries of `count` pages from `first` on; those that the file does not have are 0. */
@@ -141,8 +147,7 @@ export class SumsFile {
 
   /** Drops the entries of pages that the file no longer has. */
   shrink(pages: number, total: Total): void {
-    const { size } = fs.fstatSync(this.#fd);
-    const before = Math.floor((size - SUMS_HEADER_SIZE) / ENTRY_SIZE);
+    const before = this.length;
     if (before <= pages) return;
     for (let first = pages + 1; first <= before; first += BLOCK_ENTRIES) {
       const count = Math.min(BLOCK_ENTRIES, before - first + 1);

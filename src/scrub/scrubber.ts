@@ -54,15 +54,16 @@ for (;;) {
 
 /** Reads all pages of a copy once. */
 async function pass(copy: string): Promise<void> {
-  const pages = settled(copy)?.folded?.sums?.pages;
-  const sums = SumsFile.open(copy, "r");
+  const folded = settled(copy)?.folded;
+  const sums = folded?.sums ? SumsFile.open(copy, "r") : null;
   if (!sums) return;
+  if (folded?.file.size !== String((folded?.sums?.pages ?? 0) * sums.pageSize)) return sums.close();
   const fd = fs.openSync(copy, "r");
   try {
     const size = sums.pageSize;
     const perChunk = Math.max(1, CHUNK_BYTES / size);
     const bytes = Buffer.alloc(perChunk * size);
-    for (let first = 1; first <= (pages ?? 0); first += perChunk) {
+    for (let first = 1; first <= sums.length; first += perChunk) {
       const began = performance.now();
       const length = readFully(fd, bytes, 0, bytes.length, (first - 1) * size);
       const count = Math.floor(length / size);

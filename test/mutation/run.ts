@@ -31,7 +31,6 @@ const SUITES = [
   "test/{dropin/*,*}.test.ts",
   "test/degrade/*.test.ts",
   "test/{replica,neighbours,scrub}/*.test.ts",
-  "test/scrub/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 const RANDOM = /sweep|random|package|shown|tidy/;

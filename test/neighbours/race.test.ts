@@ -100,6 +100,7 @@ const OPTIONS = {
   replicaTimeout: 20_000,
   restoreMissing: false,
   checkpointBytes: 8 << 20,
+  scrubBytesPerSecond: 0,
   onProgress: null,
 } as const;
 

@@ -179,6 +179,7 @@ test("the sums have rotted: they are not believed, and made anew", async (t) => 
   const damage: [string, (file: string) => void][] = [
     ["an entry", (file) => flip(file, { at: 16 + 4 * 20, bit: 3 })],
     ["the header", (file) => flip(file, { at: 3, bit: 3 })],
+    ["the page size", (file) => flip(file, { at: 14, bit: 2 }, { at: 14, bit: 3 })],
     ["cut short", (file) => fs.truncateSync(file, 100)],
     ["gone", (file) => fs.rmSync(file)],
   ];
