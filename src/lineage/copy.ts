@@ -28,7 +28,8 @@ export async function copyFile(
     const dest = fs.openSync(to, "wx", mode);
     try {
       fs.fchmodSync(dest, mode);
-      const sums = new SumsMaker(wanted, pageSizeOf(source, from), mode);
+      const pageSize = wanted.of.length > 0 ? pageSizeOf(source, from) : 0;
+      const sums = pageSize > 0 ? new SumsMaker(wanted, pageSize, mode) : null;
       const chunk = new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1)));
       let syncing: Promise<void> = Promise.resolve();
       for (let at = 0, next = SYNC_EVERY_BYTES; at < size; ) {
@@ -37,7 +38,7 @@ export async function copyFile(
         if (n === 0) throw new Error(`${from} became shorter while it was copied`);
         writeFully(dest, chunk, 0, n, at);
         at += n;
-        sums.add(chunk.subarray(0, n));
+        sums?.add(chunk.subarray(0, n));
         if (at >= next) {
           await syncing;
           syncing = sync(dest);
@@ -48,7 +49,7 @@ export async function copyFile(
       }
       await syncing;
       fs.fsyncSync(dest); // the mark on the file is synced as well: either makes it durable
-      return { pages: 0, differing: 0, sums: sums.finish() };
+      return { pages: 0, differing: 0, sums: sums?.finish() ?? null };
     } finally {
       fs.closeSync(dest);
     }

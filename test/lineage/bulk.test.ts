@@ -14,7 +14,7 @@ test("a copy that ended when nobody waited for it any more is not taken", async 
   let asked = 0;
   const wanted = () => ++asked <= lines + 1; // with every line, and one result; not at its end
   const onProgress = () => void lines++;
-  const task = { task: "copy", from, to } as const;
+  const task = { task: "copy", from, to, sums: { of: [], from: null } } as const;
   await runBulk(task, to, { wanted: () => true, onProgress });
   fs.rmSync(to);
   await assert.rejects(runBulk(task, to, { wanted, onProgress: () => {} }), /nobody waits/);

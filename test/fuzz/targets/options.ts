@@ -34,6 +34,7 @@ const own = {
   replicaTimeout: fc.oneof(fc.integer({ min: -1 }), fc.double(), anything),
   restoreMissing: fc.oneof(fc.boolean(), anything),
   checkpointBytes: fc.oneof(fc.maxSafeInteger(), anything),
+  scrubBytesPerSecond: fc.oneof(fc.maxSafeInteger(), anything),
   onProgress: fc.oneof(fc.func(fc.constant(undefined)), anything),
 };
 const plausible = fc.record(own, { requiredKeys: [], noNullPrototype: true });
@@ -97,6 +98,8 @@ function checkOne(read: Reads, options: unknown, dsn: ReplicationOptions): void 
   assert.ok(["commit", "barrier"].includes(durability), "durability");
   assert.ok(Number.isInteger(replicaTimeout) && replicaTimeout > 0, "replicaTimeout");
   assert.ok(Number.isSafeInteger(checkpointBytes) && checkpointBytes > 0, "checkpointBytes");
+  const { scrubBytesPerSecond: pace } = found;
+  assert.ok(Number.isSafeInteger(pace) && pace >= 0, "scrubBytesPerSecond");
   assert.equal(typeof restoreMissing, "boolean", "restoreMissing");
   assert.ok(found.onProgress === null || typeof found.onProgress === "function", "onProgress");
   assert.ok(minCopies >= 1 && minCopies <= 1 + replicas.length, "minCopies");
