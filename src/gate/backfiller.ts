@@ -44,6 +44,7 @@ export class Backfiller {
   start(copies: readonly HasPath[]): void {
     this.#thread ??= this.#startThread();
     this.#copies = copies;
+    this.#thread.turn.begin();
     this.#post({ type: "backfill", copies: copies.map(({ path }) => path) });
   }
 

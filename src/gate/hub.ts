@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { type Copy, realPath, walPath } from "../lineage/describe.ts";
+import { realPath, walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import {
@@ -19,11 +19,11 @@ import {
 import type { Replication } from "../options.ts";
 import { Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
-import { distinct } from "./distinct.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
 import { Mirror } from "./mirror.ts";
+import { distinct, placeOf } from "./places.ts";
 import { Primary } from "./primary.ts";
 import { Rejoins } from "./rejoins.ts";
 import { type Member, Roster } from "./roster.ts";
@@ -83,18 +83,20 @@ export class Hub {
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, checkpointBytes, durability, minCopies, onProgress } = options;
     const context = { driver, memory, slots, timeout, onProgress };
-    distinct(key, options.replicas);
+    const places = options.replicas.map((path) => (absent.has(path) ? path : placeOf(path)));
+    distinct([key, ...places.filter((path) => !absent.has(path))]);
     this.#primary = new Primary(loadDriver(driver), key);
     const mirrors: Mirror[] = [];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);
-      const glimpses = this.#glimpses(absent);
-      const paths = options.replicas.map((path, i) => {
-        const mirror = absent.has(path)
-          ? null
-          : new Mirror(context, realPath(path), i, glimpses[i] ?? null);
-        if (mirror) mirrors.push(mirror);
-        return [realPath(path), mirror, absent.get(path) ?? null] as const;
+      const mayRest = !fs.existsSync(walPath(key)) && absent.size === 0;
+      const paths = places.map((path, i) => {
+        const why = absent.get(options.replicas[i] as string) ?? null;
+        if (why) return [path, null, why] as const;
+        const glimpsed = mayRest ? glimpse(loadDriver(driver), path) : null;
+        const mirror = new Mirror(context, path, i, glimpsed);
+        mirrors.push(mirror);
+        return [path, mirror, null] as const;
       });
       this.#roster = new Roster(this.#primary, minCopies, paths);
       this.#gate = new Gate(this.#primary, this.#roster, { memory, slots, timeout });
@@ -125,14 +127,6 @@ export class Hub {
     const copies = [key, ...options.replicas.map(realPath)];
     const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
     this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
-  }
-
-  /** What can be seen of each replica before its thread runs; null: that has to say. */
-  #glimpses(absent: ReadonlyMap<string, unknown>): (Copy | null)[] {
-    const mayRest = !fs.existsSync(walPath(this.#key)) && absent.size === 0;
-    return this.#options.replicas.map((path) =>
-      mayRest ? glimpse(loadDriver(this.#driver), realPath(path)) : null,
-    );
   }
 
   /** Its failure is noticed at once, even when nobody commits. */
@@ -311,7 +305,7 @@ export class Hub {
     this.#onClose();
     this.#scrubber?.close();
     const known = this.#failure;
-    this.#rejoins?.stop();
+    const stopped = everyStep([() => this.#rejoins?.stop()]);
     let folded = false;
     if (!known) {
       try {
@@ -326,15 +320,24 @@ export class Hub {
     // A primary that keeps its log may lose the end of it yet: then the replicas keep theirs, too.
     const failed = everyStep([
       () => this.#checkpointer.rest(), // nobody writes a copy's file when its lock is let go
-      ...this.#roster.attached.map((mirror) => () => mirror.close(folded, event)),
+      ...this.#roster.attached.map((mirror) => () => this.#closeMirror(mirror, folded, event)),
       () => this.#rejoins?.close(),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),
     ]);
-    if (failed) this.#fence(failed.error);
+    if (failed ?? stopped) this.#fence((failed ?? stopped)?.error);
     const failure =
       this.#failure ?? this.#roster.attached.find((mirror) => mirror.failure)?.failure;
     if (failure && !known) throw failure;
+  }
+
+  /** One that fails in this is done without, too, if the policy allows it; else it is told in the end. */
+  #closeMirror(mirror: Mirror, fold: boolean, event: string): void {
+    const failed = everyStep([() => mirror.close(fold, event)]);
+    const { failure } = mirror;
+    const isDoneWithout =
+      failure !== null && !this.#failure && !everyStep([() => this.#gate.lose(mirror, failure)]);
+    if (failed && !isDoneWithout) throw failed.error;
   }
 
   #fence(error: unknown): LockstepError {

@@ -11,6 +11,7 @@ import {
   decodeWalHeader,
   FRAME_HEADER_SIZE,
   frameOffset,
+  frameSize,
   sameSalts,
   WAL_HEADER_SIZE,
 } from "../wal/format.ts";
@@ -45,13 +46,28 @@ export function glance(primary: Primary, replica: Copy): Copy {
   };
 }
 
-/** Every commit in the log after `position`, which is in its generation or before it; null: all. */
-export function commitsAfter(primary: Primary, position: Position | null): Position[] {
+/** Every commit in the log after `position`, which is in its generation or before it. */
+export function commitsAfter(primary: Primary, position: Position): Position[] {
+  const isHere = sameSalts(primary.index, position);
+  return commitsFrom(primary, isHere ? position.frame + 1 : 1);
+}
+
+/** Every commit in the last `bytes` of the log. */
+export function lastCommits(primary: Primary, bytes: number): Position[] {
+  const { frames, pageSize } = primary.index;
+  return commitsFrom(primary, Math.max(1, frames - Math.ceil(bytes / frameSize(pageSize))));
+}
+
+/** The first commit at a frame of the log or after it. */
+export function firstCommit(primary: Primary, from: number): Position | null {
+  return commitsFrom(primary, from, 1)[0] ?? null;
+}
+
+function commitsFrom(primary: Primary, first: number, most = Infinity): Position[] {
   const { salt1, salt2, frames } = primary.index;
   const { timeline } = primary.sidecar.state;
   const commits: Position[] = [];
-  const isHere = position && sameSalts(primary.index, position);
-  for (let frame = isHere ? position.frame + 1 : 1; frame <= frames; frame++) {
+  for (let frame = first; frame <= frames && commits.length < most; frame++) {
     const commit = commitAt(primary, frame);
     if (!commit) continue;
     commits.push({ timeline, salt1, salt2, frame, sum1: commit.sum1, sum2: commit.sum2 });

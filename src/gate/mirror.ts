@@ -188,6 +188,17 @@ export class Mirror {
     return this.#ended || this.#slots.state(this.index) === states.CLOSED;
   }
 
+  /** Blocks until it has let go, or for so many milliseconds. */
+  waitUntilGone(milliseconds: number): void {
+    const deadline = performance.now() + milliseconds;
+    for (;;) {
+      const seen = this.#slots.bell();
+      const left = deadline - performance.now();
+      if (this.hasLetGo || left <= 0) return;
+      this.#slots.waitForBell(seen, left);
+    }
+  }
+
   /**
    * Lets go of the replica. Does not wait for a worker that hangs: it lets go when it can.
    * @param fold to be at rest; else its log stays, as after a crash

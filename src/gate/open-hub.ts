@@ -38,7 +38,7 @@ function startHub(key: string, driver: DriverName, options: Replication): Hub {
       return new Hub(key, driver, options, { absent, onClose: () => hubs.delete(key) });
     } catch (error) {
       const { code, copy } = error as LockstepError;
-      const replica = options.replicas.find((path) => realPath(path) === copy);
+      const replica = options.replicas.find((path) => path === copy || realPath(path) === copy);
       const left = 1 + options.replicas.length - (absent.size + 1);
       const isTolerable =
         error instanceof LockstepError && mayBeAbsent(code) && left >= options.minCopies;

@@ -7,12 +7,15 @@
  *                decides (lineage/decide.ts), and what it refuses stays out
  *   3  prepare   if frames are not enough: at a moment when the primary's file holds all, checkpoints
  *                wait, and the replica is copied, or made equal by a delta, to just that
- *   4  follow    the replica takes from the primary's log what it lacks, until it is close behind
+ *   4  follow    the replica takes from the primary's log what it lacks, a piece at a time, until it is close
+ *                behind
  *   5  join      the rest goes through the ring, and commits wait for it; it counts again, and its mark is
  *                taken off the record, when it has confirmed that
  *
  * From step 3 on, or 4 if that is skipped, checkpoints wait: the log does not restart, and grows by what
- * is committed meanwhile. Whatever fails on the way begins it anew, after a longer while each time.
+ * is committed meanwhile. Whatever fails on the way begins it anew, after a longer while each time. Steps 3
+ * and 4 leave the replica at one of the positions that they lead from and to, which is on the primary's
+ * record before: so the next try, or the next start, can prove it older.
  */
 import { codes, type LockstepError } from "../errors.ts";
 import { invariant } from "../invariant.ts";
@@ -25,7 +28,7 @@ import type { SidecarState } from "../lineage/sidecar.ts";
 import { frameSize, sameSalts } from "../wal/format.ts";
 import type { Checkpointer } from "./checkpoint.ts";
 import { type Gate, gateFailure } from "./gate.ts";
-import { commitsAfter, glance } from "./live-log.ts";
+import { firstCommit, glance } from "./live-log.ts";
 import type { Membership, Report } from "./messages.ts";
 import { Mirror, type MirrorContext } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
@@ -37,6 +40,12 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 /** How much may be left for the ring, where the commits of others wait for it. */
 const CLOSE_BYTES = 1 << 20;
+/** How much is followed at once; a transaction that is larger is followed whole. */
+const FOLLOW_BYTES = 8 << 20;
+/** After so many steps that brought it no closer it joins as it is: then commits do wait. */
+const PATIENCE = 20;
+/** How long it is waited for at a close, in milliseconds. */
+const LET_GO_MS = 1000;
 
 export interface RejoinContext extends MirrorContext {
   readonly primary: Primary;
@@ -58,10 +67,12 @@ export class Rejoin {
   /** When the thread last said something. */
   #heardAt = 0;
   #holds = false;
-  /** What the replica holds, or is being brought to. */
+  /** What the replica holds, or is being brought to: after a failure one of the last two. */
   #at: Position | null = null;
-  /** What it held before frames were sent to it; null: none were. */
-  #from: Position | null = null;
+  /** The least that it lacked, in frames, and how many steps ago. */
+  #least = { frames: Number.POSITIVE_INFINITY, steps: 0 };
+  /** When a checkpoint was last asked for. */
+  #hastenedAt = 0;
   #hasJoined = false;
 
   /** @param mirror the thread that failed; null: there was none */
@@ -94,13 +105,9 @@ export class Rejoin {
     this.#mirror?.dismiss("closed");
   }
 
-  /** Waits until it is let go of, unless its thread hangs: it was done without before. */
+  /** Waits a moment until it is let go of: it was done without before. */
   close(): void {
-    try {
-      this.#mirror?.close(false, "closed");
-    } catch (error) {
-      this.#context.roster.note(this.#index, gateFailure(this.#path, error));
-    }
+    this.#mirror?.waitUntilGone(LET_GO_MS);
   }
 
   #fail(failure: LockstepError): void {
@@ -127,7 +134,6 @@ export class Rejoin {
     if (!this.#hasReported("described")) return false;
     const { action } = this.#decide();
     if (action.do === "copy" || action.do === "delta") {
-      this.#context.checkpointer.hasten();
       this.#step = () => this.#prepare(action.do);
     } else {
       this.#hold();
@@ -164,10 +170,16 @@ export class Rejoin {
   }
 
   #prepare(how: "copy" | "delta"): boolean {
-    const { primary } = this.#context;
-    if (!primary.foldedHere()) return false; // the checkpoint is still to come
+    const { primary, checkpointer } = this.#context;
+    if (!primary.foldedHere()) {
+      // Again now and then: a reader may have been in its way.
+      if (performance.now() - this.#hastenedAt < FIRST_PAUSE_MS) return false;
+      this.#hastenedAt = performance.now();
+      checkpointer.hasten();
+      return false;
+    }
     this.#hold();
-    this.#at = primary.position;
+    this.#bring(primary.position);
     const { file, sums } = primary.sidecar.state.folded as NonNullable<SidecarState["folded"]>;
     const membership = this.#membership(file);
     this.#post({ type: how, membership, sums: sums ? "take" : "make" });
@@ -191,7 +203,6 @@ export class Rejoin {
   #attach(): boolean {
     const { timeline } = this.#context.primary.sidecar.state;
     this.#post({ type: "attach", timeline, seen: null });
-    this.#from = this.#at;
     this.#step = () => this.#hasReported("attached") && this.#go(this.#follow);
     return true;
   }
@@ -204,10 +215,13 @@ export class Rejoin {
     const isHere = sameSalts(at, position);
     const isNext = base ? samePosition(at, base) : false;
     invariant(isHere || isNext, "the log did not restart twice", { at });
-    const lacking = position.frame - (isHere ? at.frame : 0);
-    if (lacking * frameSize(index.pageSize) > CLOSE_BYTES) {
-      this.#post({ type: "follow", log: walPath(primary.path), to: position });
-      this.#at = position;
+    const held = isHere ? at.frame : 0;
+    const size = frameSize(index.pageSize);
+    if ((position.frame - held) * size > CLOSE_BYTES && this.#getsCloser(position.frame - held)) {
+      const step = firstCommit(primary, held + Math.ceil(FOLLOW_BYTES / size));
+      const to = step && step.frame < position.frame ? step : position;
+      this.#bring(to);
+      this.#post({ type: "follow", log: walPath(primary.path), to });
       this.#step = () => this.#hasReported("followed") && this.#go(this.#follow);
       return true;
     }
@@ -217,6 +231,19 @@ export class Rejoin {
     gate.admit(this.#index, mirror, at);
     this.#release();
     return false;
+  }
+
+  #getsCloser(frames: number): boolean {
+    const least = this.#least;
+    this.#least =
+      frames < least.frames ? { frames, steps: 0 } : { ...least, steps: least.steps + 1 };
+    return this.#least.steps < PATIENCE;
+  }
+
+  /** It is about to be brought to a position, whole or not at all. */
+  #bring(to: Position): void {
+    this.#context.roster.passing(to);
+    this.#at = to;
   }
 
   #go(step: () => boolean): boolean {
@@ -267,11 +294,7 @@ export class Rejoin {
   }
 
   #release(): void {
-    if (!this.#holds) return;
-    const { primary, roster, checkpointer } = this.#context;
-    if (this.#from && !this.#hasJoined) roster.leftAt(commitsAfter(primary, this.#from));
-    checkpointer.release();
+    if (this.#holds) this.#context.checkpointer.release();
     this.#holds = false;
-    this.#from = null;
   }
 }

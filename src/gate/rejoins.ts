@@ -12,6 +12,7 @@ export class Rejoins {
   /** By the numbers of their replicas. */
   readonly #ways = new Map<number, Rejoin>();
   #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
 
   /** @param tend is called now and then, and calls `advance` */
   constructor(context: RejoinContext, tend: () => void) {
@@ -22,7 +23,7 @@ export class Rejoins {
   /** @param mirror the thread that failed; null: there was none */
   begin(member: Member, mirror: Mirror | null): void {
     this.#ways.set(member.index, new Rejoin(this.#context, member, mirror));
-    this.#timer ??= setInterval(this.#tend, TEND_MS).unref();
+    if (!this.#stopped) this.#timer ??= setInterval(this.#tend, TEND_MS).unref();
   }
 
   /**
@@ -33,7 +34,8 @@ export class Rejoins {
     const { roster } = this.#context;
     const joined: Mirror[] = [];
     for (const [index, way] of this.#ways) {
-      if (!way.advance()) continue;
+      // One that is lost while it joins has another way then.
+      if (!way.advance() || this.#ways.get(index) !== way) continue;
       this.#ways.delete(index);
       const mirror = roster.members[index]?.mirror;
       if (mirror) joined.push(mirror);
@@ -44,6 +46,7 @@ export class Rejoins {
 
   /** They stay out. */
   stop(): void {
+    this.#stopped = true;
     this.#rest();
     for (const way of this.#ways.values()) way.stop();
   }

@@ -14,7 +14,7 @@
 import { type Code, codes, type LockstepError } from "../errors.ts";
 import { formatPosition, type Position } from "../lineage/position.ts";
 import type { Detached } from "../lineage/sidecar.ts";
-import { commitsAfter } from "./live-log.ts";
+import { commitsAfter, lastCommits } from "./live-log.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 
@@ -32,6 +32,9 @@ export interface Member {
   readonly mark: Detached | null;
   readonly lastError: LockstepError | null;
 }
+
+/** More than there may be in the ring, and in the log and not yet in the ring. */
+const ON_THE_WAY_BYTES = 5 << 20;
 
 /** What the world may do to a replica, and commits can go on without it. */
 const LOSABLE: readonly Code[] = [
@@ -108,10 +111,11 @@ export class Roster {
     }
     const absent = this.#members.filter(({ mirror }) => !mirror);
     if (absent.length === 0 && before.length === 0) return;
-    // Where those were left is known no better than that it is somewhere in the log, if not before.
-    const history = absent.length > 0 ? commitsAfter(this.#primary, null) : [];
+    // What was on its way when the last process ended may have reached them, or some of it.
+    const history = absent.length > 0 ? lastCommits(this.#primary, ON_THE_WAY_BYTES) : [];
     // durable: which replicas are absent is on record
     this.#record(absent, history);
+    this.#tell(this.#primary.sidecar.history); // those that were away have not heard of the others
     for (const member of absent) this.onDetached(member, null);
   }
 
@@ -140,6 +144,8 @@ export class Roster {
 
   /** A replica that holds this is waited for again. What it lacks is about to be sent. */
   join(index: number, mirror: Mirror, joinedAt: Position): void {
+    // What others were left at while it was away.
+    mirror.post({ type: "passed", history: this.#primary.sidecar.history });
     this.#change(index, { mirror, joinedAt, hasAllAt: Number.POSITIVE_INFINITY });
     this.#recount();
   }
@@ -150,9 +156,9 @@ export class Roster {
     if (member) this.#change(member.index, { hasAllAt }); // else it was lost meanwhile
   }
 
-  /** A replica that did not come back may have been left at any of these. */
-  leftAt(positions: readonly Position[]): void {
-    const history = this.#unknown(positions);
+  /** A replica that is on its way back is about to be brought here, and may be left here. */
+  passing(position: Position): void {
+    const history = this.#unknown([position]);
     // durable: a replica is left at no position that is not on record
     if (history.length > 0) this.#primary.sidecar.update({}, { history });
     this.#tell(history);
@@ -170,7 +176,7 @@ export class Roster {
       const whole = this.#change(index, { joinedAt: null, mark: null, lastError: null });
       // durable: a replica is on record as detached until it has all
       this.#record([whole]);
-      this.onRejoined(whole);
+      queueMicrotask(() => this.onRejoined(whole)); // a listener may commit, which leads here again
     }
   }
 

@@ -178,7 +178,12 @@ export class Turn {
     this.cell = cell;
   }
 
-  /** The thread's side: may it begin with this copy? */
+  /** The committing thread's side: a new round begins. */
+  begin(): void {
+    Atomics.store(this.cell, 0, 0);
+  }
+
+  /** The thread's side: may it begin with this copy, or go on with it? */
   take(copy: number): boolean {
     const before = Atomics.load(this.cell, 0);
     return before !== ABANDONED && Atomics.compareExchange(this.cell, 0, before, copy) === before;

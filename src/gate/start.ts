@@ -12,7 +12,7 @@ import type { Copy } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position, samePosition } from "../lineage/position.ts";
-import { refusal } from "../lineage/refusal.ts";
+import { notEnough, refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
@@ -51,7 +51,8 @@ export function bringTogether(
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
   if (copy.file === "missing" && present[0]) {
     if (!options.restoreMissing) refuse(copy, present);
-    restoreFrom(furthest(present), primary);
+    assertEnough(primary, copy, present, options);
+    restoreFrom(furthest(present), primary, present);
     copy = primary.describe();
   }
 
@@ -188,8 +189,31 @@ function furthest(mirrors: readonly Mirror[]): Mirror {
   throw refusal(a, b, { relation: "diverged", action: { do: "refuse" }, because });
 }
 
+/**
+ * With `degrade` a commit may have been acknowledged without the very replicas that are there now.
+ * @throws LockstepError PRIMARY_MISSING unless one of them must hold all that was acknowledged
+ */
+function assertEnough(
+  primary: Primary,
+  copy: Copy,
+  present: readonly Mirror[],
+  { replicas, minCopies }: Replication,
+): void {
+  const all = replicas.length;
+  // Each commit is on `minCopies - 1` of them, or with 1 perhaps on none: then the more the better.
+  const enough = Math.min(all, Math.max(1, all - (minCopies - 1) + 1));
+  const { detached } = primary.sidecar.state;
+  const source = furthest(present);
+  const isDetached = detached.some(({ path }) => path === source.path);
+  if (present.length >= enough && !isDetached) return;
+  const why = isDetached
+    ? `the primary's record says that commits went on without ${source.path}`
+    : `${present.length} of ${all} replicas are there, and it takes ${enough} to be sure that one holds all that was acknowledged`;
+  throw notEnough(copy, source.copy as Copy, why);
+}
+
 /** `restoreMissing`: the replica's content becomes the primary, on a new timeline. */
-function restoreFrom(mirror: Mirror, primary: Primary): void {
+function restoreFrom(mirror: Mirror, primary: Primary, present: readonly Mirror[]): void {
   const found = mirror.copy as Copy;
   const { position, state } = found;
   if (!position || !state?.databaseId) {
@@ -208,7 +232,8 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
   primary.sidecar.update(
     { databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
     {
-      history: [...found.history, ...latestCommits(found), position],
+      // The others are its past, as was just proven: where they stand must be known to be.
+      history: [...found.history, ...others(present, mirror), ...latestCommits(found), position],
       forget: true, // the old primary may have been further than this replica
       event: ["restored", `from ${mirror.path}, timeline ${timeline}`],
     },
@@ -216,6 +241,10 @@ function restoreFrom(mirror: Mirror, primary: Primary): void {
   fs.renameSync(fresh, primary.path);
   syncDirectory(path.dirname(primary.path));
   mirror.refresh();
+}
+
+function others(present: readonly Mirror[], source: Mirror): Position[] {
+  return present.flatMap((each) => (each === source ? [] : (each.copy?.position ?? [])));
 }
 
 /** Gives every replica what it needs to be attached. The primary stands still meanwhile. */

@@ -37,6 +37,22 @@ export function readHistory(connection: Connection): Position[] {
   return rows as unknown[] as Position[];
 }
 
+/** How many positions one statement takes. */
+const ROWS = 100;
+
+/** Appends to it, many rows at a time. */
+export function insertHistory(connection: Connection, history: readonly Position[]): void {
+  const at = new Date().toISOString();
+  for (let i = 0; i < history.length; i += ROWS) {
+    const rows = history.slice(i, i + ROWS);
+    connection.all(
+      `INSERT INTO history(timeline,salt1,salt2,frame,sum1,sum2,at)
+       VALUES ${rows.map(() => "(?,?,?,?,?,?,?)").join()}`,
+      ...rows.flatMap((p) => [p.timeline, p.salt1, p.salt2, p.frame, p.sum1, p.sum2, at]),
+    );
+  }
+}
+
 /** Null if there is none, or none that makes sense: it is for people, and proves nothing. */
 export function readOwner(connection: Connection): Owner | null {
   const row = connection.all("SELECT value FROM state WHERE key='owner'")[0];

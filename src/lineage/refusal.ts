@@ -54,6 +54,16 @@ export function refusal(
   }
 }
 
+/** The primary is missing, and it is not sure that one of the replicas that are there has all. */
+export function notEnough(primary: Copy, replica: Copy, why: string): LockstepError {
+  return new LockstepError(codes.PRIMARY_MISSING, {
+    copy: primary.path,
+    what: `The primary is missing or empty and is not restored by itself: ${why}`,
+    state: `Neither copy was changed. Replica ${replica.path} ${describe(replica)}`,
+    next: `Bring the other replicas back, then open again. To go on from what is there, whatever it lacks: lockstep restore ${replica.path} ${primary.path}`,
+  });
+}
+
 function describe(copy: Copy): string {
   if (copy.file === "missing") return "is missing or empty";
   if (!copy.position) return `has no proven position (${copy.because})`;

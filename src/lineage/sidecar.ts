@@ -29,7 +29,7 @@ import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
 import type { Position } from "./position.ts";
-import { FORMAT, readEvents, readHistory, readOwner, readState } from "./record.ts";
+import { FORMAT, insertHistory, readEvents, readHistory, readOwner, readState } from "./record.ts";
 import type { SumsRecord } from "./sums.ts";
 
 /** How many positions the history keeps: one a generation, some more a start. */
@@ -175,13 +175,7 @@ export class Sidecar {
       this.#state = { ...before, ...change };
       this.#putState();
       if (forget) connection.exec("DELETE FROM history");
-      for (const p of history) {
-        connection.all(
-          "INSERT INTO history(timeline,salt1,salt2,frame,sum1,sum2,at) VALUES(?,?,?,?,?,?,?)",
-          ...[p.timeline, p.salt1, p.salt2, p.frame, p.sum1, p.sum2],
-          new Date().toISOString(),
-        );
-      }
+      insertHistory(connection, history);
       if (event) {
         connection.all("INSERT INTO event(at,what,detail) VALUES(?,?,?)", now(), ...event);
       }

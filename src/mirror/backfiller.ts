@@ -37,7 +37,7 @@ port.on("message", (command: BackfillCommand) => {
       // durable: nothing is folded that is not on record
       if (!turn.take(i)) return port.close();
       copy = path;
-      const folded = backfill(path);
+      const folded = backfill(path, () => turn.take(i));
       frames = Math.min(frames, folded);
       ahead.push(folded > 0 ? sum(path, folded, () => turn.take(i)) : undefined);
     }
@@ -48,7 +48,7 @@ port.on("message", (command: BackfillCommand) => {
 });
 
 /** How many of the log's frames are in the file, and on stable storage. */
-function backfill(path: string): number {
+function backfill(path: string, wanted: () => boolean): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
   // durable: the connection that may write is never the last: it would fold and unlink the log
@@ -57,6 +57,7 @@ function backfill(path: string): number {
   try {
     connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
+    if (!wanted()) return 0; // to open it may have taken its time
     const { checkpointed } = checkpoint(connection, "PASSIVE");
     fs.fdatasyncSync(file);
     return Math.max(0, checkpointed);

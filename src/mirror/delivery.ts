@@ -50,6 +50,11 @@ export class Delivery {
   /** The pages of the frames since then, and the last of these frames that ends a transaction. */
   #pages: number[] = [];
   #commit: Commit | null = null;
+  /**
+   * The first frame of a delivery that is to be there whole or not at all; true: it is still to come;
+   * false: there is no such delivery under way.
+   */
+  #kept: { readonly bytes: Uint8Array; readonly offset: number } | boolean = false;
   /** Is all folded, and does the wal-index say so, so that no new reader needs the log? */
   #restartable = false;
 
@@ -113,21 +118,56 @@ export class Delivery {
         // The index still speaks of the generation before, which is folded: it begins anew, too.
         this.#target.show({ ...header, frames: 0 });
       }
-      this.#target.write(window.bytes, at, count * size, frameOffset(first, header.pageSize));
+      const from = this.#kept === true ? this.#keepBack(window.bytes, at, first, header) : 0;
+      this.#target.write(
+        window.bytes,
+        at + from,
+        count * size - from,
+        frameOffset(first, header.pageSize) + from,
+      );
       this.#assertWanted(); // durable: what was overwritten while it was written is not shown
       this.#unsyncedBytes += count * size;
       this.#commit = walk.lastCommit ?? this.#commit;
       this.#position = { ...this.#position, frame: have + count, ...pick(walk.sums) };
-      if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) this.sync();
+      if (this.#unsyncedBytes >= SYNC_EVERY_BYTES && this.#kept === false) this.sync();
     }
     if (record.ends && this.#position.frame === record.first + record.frames - 1) {
       if (!sameSums(this.#position, record)) throw broken("the log ends in another checksum");
     }
   }
 
+  /**
+   * What is delivered from here on to the next sync is in the log whole or not at all, whatever fails: its
+   * first frame is written last, and without that no other continues the chain.
+   */
+  beginWhole(): void {
+    invariant(this.#unsyncedBytes === 0, "nothing else is under way");
+    this.#kept = true;
+  }
+
+  /** Keeps the first frame back; returns its size. */
+  #keepBack(bytes: Uint8Array, at: number, frame: number, { pageSize }: WalHeader): number {
+    const size = frameSize(pageSize);
+    const offset = frameOffset(frame, pageSize);
+    this.#kept = { bytes: bytes.slice(at, at + size), offset };
+    return size;
+  }
+
+  #writeKept(): void {
+    const kept = this.#kept;
+    this.#kept = false;
+    if (typeof kept === "boolean") return;
+    this.#target.sync(); // durable: the other frames before the first
+    this.#target.write(kept.bytes, 0, kept.bytes.length, kept.offset);
+  }
+
   /** Everything delivered is on stable storage and visible to readers. */
   sync(): void {
-    if (this.#unsyncedBytes === 0) return;
+    if (this.#unsyncedBytes === 0) {
+      this.#kept = false;
+      return;
+    }
+    this.#writeKept();
     const commit = this.#commit;
     const log = this.#header as WalHeader;
     if (commit) this.#target.prepare(log, this.#shown, this.#pages, commit);

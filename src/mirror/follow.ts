@@ -12,13 +12,14 @@ import type { Delivery } from "./delivery.ts";
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Appends the frames of `log` after those that the replica has, up to `to`, and syncs them. */
+/** Appends the frames of `log` after those that the replica has, up to `to`: all of them or none. */
 export function follow(delivery: Delivery, log: string, to: Position): void {
   const fd = fs.openSync(log, "r");
   try {
     const pageSize = pageSizeOf(fd, log);
     const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / frameSize(pageSize)));
     const bytes = new Uint8Array(WAL_HEADER_SIZE + perChunk * frameSize(pageSize));
+    delivery.beginWhole();
     for (let first = delivery.next(to); first <= to.frame; ) {
       const frames = Math.min(perChunk, to.frame - first + 1);
       const offset = first === 1 ? 0 : frameOffset(first, pageSize);

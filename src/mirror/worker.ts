@@ -22,7 +22,7 @@ import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
-import { type Position, samePosition } from "../lineage/position.ts";
+import { formatPosition, type Position, samePosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import { trustLog } from "../lineage/trust-log.ts";
@@ -153,7 +153,7 @@ class Worker {
         this.#confirmed = command.tail;
         return;
       case "passed":
-        return this.#held().update({}, { history: command.history });
+        return this.#passed(command.history);
       case "begin-fold":
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
@@ -162,6 +162,12 @@ class Worker {
       case "close":
         return this.#close(command.event, command.fold);
     }
+  }
+
+  #passed(positions: readonly Position[]): void {
+    const known = new Set(this.#held().history.map(formatPosition));
+    const history = positions.filter((position) => !known.has(formatPosition(position)));
+    if (history.length > 0) this.#held().update({}, { history });
   }
 
   #attach(timeline: number, seen: Copy | null): void {
