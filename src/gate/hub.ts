@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { realPath, walPath } from "../lineage/describe.ts";
+import { walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import {
@@ -124,7 +124,7 @@ export class Hub {
       durableSync: (patience) => this.#durableSync(patience),
     });
     const { scrubBytesPerSecond: pace } = options;
-    const copies = [key, ...options.replicas.map(realPath)];
+    const copies = [key, ...places];
     const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
     this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
   }

@@ -38,13 +38,15 @@ function startHub(key: string, driver: DriverName, options: Replication): Hub {
       return new Hub(key, driver, options, { absent, onClose: () => hubs.delete(key) });
     } catch (error) {
       const { code, copy } = error as LockstepError;
-      const replica = options.replicas.find((path) => path === copy || realPath(path) === copy);
+      const others = options.replicas.filter((path) => !absent.has(path));
+      const replica =
+        others.find((path) => path === copy) ?? others.find((path) => realPath(path) === copy);
       const left = 1 + options.replicas.length - (absent.size + 1);
       const isTolerable =
         error instanceof LockstepError && mayBeAbsent(code) && left >= options.minCopies;
       // A primary that is missing is restored from the copy that has all: none may be absent.
       const file = fs.statSync(key, { throwIfNoEntry: false });
-      if (!isTolerable || !replica || absent.has(replica) || !file?.size) throw error;
+      if (!isTolerable || !replica || !file?.size) throw error;
       absent.set(replica, error);
     }
   }

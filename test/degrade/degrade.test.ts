@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { lockstepJson } from "../cli/lockstep.ts";
 import { drivers, dropIns } from "../dropin/pair.ts";
@@ -185,8 +186,96 @@ test("a primary that is missing is restored with all replicas at hand, or not at
     code: "ERR_LOCKSTEP_REPLICA_GONE",
     copy: trio.replicas[1],
   });
+  trio.putIn("two"); // not mounted yet: an empty directory
+  const refused = { code: "ERR_LOCKSTEP_PRIMARY_MISSING", message: /1 of 2 replicas are there/ };
+  assert.throws(() => trio.open({ restoreMissing: true }), refused);
+  trio.takeOut("two");
   trio.putBack("two");
   trio.closeAndCompare(trio.open({ restoreMissing: true }));
+});
+
+test("a primary that is missing is not restored from what its record says is behind", async (t) => {
+  const trio = new Trio(t, "better-sqlite3");
+  const db = trio.open();
+  await trio.put(db, 3);
+  trio.pullOut("one");
+  await trio.put(db, 3);
+  db.close();
+  trio.putBack("one");
+  fs.rmSync(trio.primary);
+  const options = { restoreMissing: true, replicas: [trio.replicas[0]], minCopies: 2 };
+  assert.throws(() => trio.open(options), {
+    code: "ERR_LOCKSTEP_PRIMARY_MISSING",
+    message: /commits went on without/,
+  });
+  trio.closeAndCompare(trio.open({ restoreMissing: true }));
+});
+
+test("a replica that came back knows where the others were left", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  const db = trio.open({ minCopies: 1 });
+  await trio.put(db, 3);
+  trio.pullOut("one");
+  await trio.put(db, 3);
+  trio.pullOut("two");
+  await trio.put(db, 3);
+  trio.putBack("one");
+  await trio.untilRejoined(db, trio.replicas[0]);
+  db.close();
+  trio.putBack("two");
+  for (const name of fs.readdirSync(path.dirname(trio.primary))) {
+    fs.rmSync(path.join(path.dirname(trio.primary), name));
+  }
+  trio.closeAndCompare(trio.open({ restoreMissing: true }));
+});
+
+test("a start goes on without a replica whose path cannot be looked at", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  trio.open().close();
+  trio.pullOut("two");
+  fs.writeFileSync(path.dirname(trio.replicas[1]), "a file where its directory was");
+  const db = trio.open();
+  assert.deepEqual(trio.states(db), ["mirroring", "detached"]);
+  await trio.put(db, 3);
+  fs.rmSync(path.dirname(trio.replicas[1]));
+  trio.putBack("two");
+  await trio.untilRejoined(db, trio.replicas[1]);
+  trio.closeAndCompare(db);
+});
+
+test("it gets what it lacks although a reader was in the way of the checkpoint, and nobody writes", async (t) => {
+  const alive = setInterval(() => {}, 1000); // nothing of ours keeps a process
+  t.after(() => clearInterval(alive));
+  const trio = new Trio(t, "node:sqlite");
+  const db = trio.open(OFTEN);
+  await trio.put(db, 3);
+  trio.pullOut("two");
+  await trio.put(db, 60);
+  const reader = new DatabaseSync(trio.primary, { readOnly: true });
+  reader.exec("BEGIN");
+  reader.prepare("SELECT count(*) FROM t").get();
+  await trio.put(db, 3);
+  const postponed = event(db, "checkpoint-postponed");
+  const rejoined = event(db, "rejoined");
+  trio.putBack("two");
+  await postponed;
+  reader.exec("COMMIT");
+  await rejoined;
+  reader.close();
+  trio.closeAndCompare(db);
+});
+
+test("a replica that is lost by the close itself is done without", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  const db = trio.open();
+  await trio.put(db, 3);
+  const { replication } = db;
+  trio.pullOut("two");
+  db.close();
+  assert.equal(replication.status.failure, null);
+  assert.deepEqual(await replication.durable(), replication.status.primary.position);
+  trio.putBack("two");
+  trio.closeAndCompare(trio.open());
 });
 
 test("a replica that was promoted meanwhile: this primary is one no more", async (t) => {

@@ -74,6 +74,10 @@ export class Trio {
     fs.mkdirSync(path.join(this.#root, disk));
   }
 
+  takeOut(disk: Disk): void {
+    fs.rmdirSync(path.join(this.#root, disk));
+  }
+
   states(db: Any): string[] {
     return db.replication.status.replicas.map(({ state }: Any) => state);
   }
