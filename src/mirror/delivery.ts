@@ -107,7 +107,7 @@ export class Delivery {
         pages.push(page),
       );
       // durable: nothing that does not verify
-      if (walk.frames !== count) throw broken(`frame ${first + walk.frames} has a wrong checksum`);
+      if (walk.frames !== count) throw broken(wrongFrame(first + walk.frames, record, have));
       // durable: nothing into a log that is not ours
       this.#target.check({ ...header, frames: have });
       if (first === 1) {
@@ -266,6 +266,13 @@ function nobodyWaits(copy: string): LockstepError {
     state: "It holds all that was acknowledged until then",
     next: "Check its disk, and for readers that keep its log from restarting; then reopen",
   });
+}
+
+/** With all that says how it may have come about. */
+function wrongFrame(frame: number, record: FramesRecord, have: number): string {
+  const { first, frames, pageSize, salt1, salt2 } = record;
+  const generation = [salt1, salt2].map((salt) => salt.toString(16).padStart(8, "0")).join("");
+  return `frame ${frame} has a wrong checksum (of frames ${first} to ${first + frames - 1} in generation ${generation}, pages of ${pageSize} bytes; the replica had ${have})`;
 }
 
 function broken(why: string): LockstepError {
