@@ -32,8 +32,9 @@ export interface ScrubberJob {
 const CHUNK_BYTES = 256 << 10;
 /** The least time between the beginnings of two passes, in milliseconds. */
 const BETWEEN_PASSES_MS = 60_000;
-const TRIES = 5;
-const BETWEEN_TRIES_MS = 200;
+/** Of a copy that is written all the time, how often a moment of rest is looked for. */
+const TRIES = 100;
+const BETWEEN_TRIES_MS = 20;
 
 const driver = loadDriver("node:sqlite");
 const { copies, bytesPerSecond } = JSON.parse(process.argv[2] as string) as ScrubberJob;
@@ -54,7 +55,7 @@ for (;;) {
 
 /** Reads all pages of a copy once. */
 async function pass(copy: string): Promise<void> {
-  const folded = settled(copy)?.folded;
+  const folded = await atRest(copy);
   const sums = folded?.sums ? SumsFile.open(copy, "r") : null;
   if (!sums) return;
   if (folded?.file.size !== String((folded?.sums?.pages ?? 0) * sums.pageSize)) return sums.close();
@@ -79,6 +80,16 @@ async function pass(copy: string): Promise<void> {
     fs.closeSync(fd);
     sums.close();
   }
+}
+
+/** What its file holds, once no fold is under way; null if there is no such moment. */
+async function atRest(copy: string): Promise<SidecarState["folded"]> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const state = settled(copy);
+    if (state) return state.folded;
+    await delay(BETWEEN_TRIES_MS);
+  }
+  return null;
 }
 
 function isAs(entry: number, page: number, bytes: Uint8Array): boolean {
