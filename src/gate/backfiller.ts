@@ -61,7 +61,10 @@ export class Backfiller {
     const copies = this.#copies;
     this.#copies = null;
     const report = message.message;
-    if (report.type === "backfill-failed") throw fromErrorData(report.error);
+    if (report.type === "backfill-failed") {
+      for (const copy of copies) this.#note(copy, "untold");
+      throw fromErrorData(report.error);
+    }
     this.frames = report.frames;
     thread.files = report.files;
     for (const [i, ahead] of report.ahead.entries()) this.#note(copies[i] as HasPath, ahead);
@@ -108,6 +111,7 @@ export class Backfiller {
     const { path: copy } = copies[(this.#thread as Thread).turn.abandon()] as HasPath;
     this.#post({ type: "end" });
     this.#thread = this.#copies = null;
+    for (const each of copies) this.#note(each, "untold");
     const { timeout } = this.#context;
     if (copy === this.#primary) return this.#died(new Error(`it did not end within ${timeout} ms`));
     return new LockstepError(codes.REPLICA_TIMEOUT, {

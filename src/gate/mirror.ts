@@ -194,7 +194,7 @@ export class Mirror {
     for (;;) {
       const seen = this.#slots.bell();
       const left = deadline - performance.now();
-      if (this.hasLetGo || left <= 0) return;
+      if (this.hasLetGo || this.#hung || left <= 0) return;
       this.#slots.waitForBell(seen, left);
     }
   }

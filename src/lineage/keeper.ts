@@ -12,14 +12,19 @@ import { type LogSums, type Summed, sumLog } from "./log-sums.ts";
 import type { Sidecar, SidecarState } from "./sidecar.ts";
 import { SumsFile, type SumsRecord, Total } from "./sums.ts";
 
-/** What was written into a copy's sums before the fold is put on record; null: it failed. */
-export type Ahead = {
+/**
+ * What was written into a copy's sums before the fold is put on record; null: it failed; "untold": nobody
+ * says how far it came, but what was written is right.
+ */
+export type Ahead = Told | "untold" | null;
+
+interface Told {
   /** From where on the log was summed; null: from its beginning. */
   readonly after: Summed | null;
   readonly summed: Summed;
   /** By how much the total has changed. */
   readonly change: string;
-} | null;
+}
 
 /** The one keeper of a copy that this process has locked. */
 export function keeperOf(sidecar: Sidecar): SumsKeeper {
@@ -37,7 +42,7 @@ export function sumAhead(
   end: number,
   before: Summed | null,
   wanted: () => boolean,
-): Ahead {
+): Told | null {
   try {
     const change = new Total();
     const log = sumLog(`${copy}-wal`, end, before);
@@ -51,6 +56,7 @@ export function sumAhead(
 /** Both, one after the other. */
 export function joinAhead(first: Ahead, second: Ahead): Ahead {
   if (!first || !second) return null;
+  if (first === "untold" || second === "untold") return "untold";
   const total = new Total(first.change);
   total.join(second.change);
   const after = covers(first.summed, second.after) ? first.after : second.after;
@@ -82,6 +88,7 @@ export class SumsKeeper {
   noteAhead(ahead: Ahead): void {
     this.#look();
     if (!ahead) this.#kept = false;
+    else if (ahead === "untold") this.#total = null;
     else {
       this.#total?.join(ahead.change);
       // What was summed before, that it goes on from, must be in these sums.
