@@ -3,6 +3,7 @@
  * records, files that were put there by hand. The primary stands still and no copy is changed; a
  * difference is a refusal.
  */
+import { codes, LockstepError } from "../errors.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
 import { refusal } from "../lineage/refusal.ts";
@@ -60,12 +61,19 @@ interface Work {
 }
 
 function refuseDifference(copy: Copy, { mirror, decision }: Work): void {
-  const { differing, pages } = mirror.wait("compared");
-  if (differing === 0) return;
   const { action } = decision;
-  throw refusal(copy, mirror.copy as Copy, {
-    relation: action.do === "compare" ? action.otherwise : "diverged",
-    action: { do: "refuse" },
-    because: `${differing} of ${pages} pages differ, and ${decision.because}`,
-  });
+  const differs = (what: string): LockstepError =>
+    refusal(copy, mirror.copy as Copy, {
+      relation: action.do === "compare" ? action.otherwise : "diverged",
+      action: { do: "refuse" },
+      because: `${what}, and ${decision.because}`,
+    });
+  try {
+    const { differing, pages } = mirror.wait("compared");
+    if (differing > 0) throw differs(`${differing} of ${pages} pages differ`);
+  } catch (error) {
+    // A log that does not fit the file beneath it makes no database that could be compared.
+    const isOdd = error instanceof LockstepError && error.code === codes.VERIFY;
+    throw isOdd ? differs(`${error.copy}: ${error.what}`) : error;
+  }
 }
