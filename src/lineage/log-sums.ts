@@ -33,7 +33,9 @@ export interface LogSums {
   readonly summed: Summed;
 }
 
-const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES = 256 << 10;
+/** What is read into: this thread's own, used again for every log. */
+let scratch = new Uint8Array(0);
 
 /**
  * Sums the pages of the log at `path` up to its last commit at or before frame `end`.
@@ -50,7 +52,8 @@ export function sumLog(path: string, end: number, before: Summed | null): LogSum
     const { pageSize } = header;
     const size = frameSize(pageSize);
     const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / size));
-    const chunk = new Uint8Array(perChunk * size);
+    if (scratch.length < perChunk * size) scratch = new Uint8Array(perChunk * size);
+    const chunk = scratch;
     const entries = new Map<number, number>();
     const pending = new Map<number, number>(); // of the transaction being read
     const after = before && sameSalts(before, header) && before.frame <= end ? before : null;
