@@ -185,7 +185,8 @@ class Worker {
     const copy = this.#describe();
     if (copy.file === "missing") throw gone(copy.path, "Its file was removed");
     const { log, position } = copy;
-    invariant(position !== null, "only a proven replica is attached", { because: copy.because });
+    // It was proven when it was looked at, or made: only another program can have changed that.
+    if (!position) throw changed(this.#data.path, `Another program wrote it: ${copy.because}`);
     // durable: the log is written anew, replica
     if (log) rewriteLog(copy.path, frameOffset(position.frame + 1, log.header.pageSize));
     this.#target = new FileTarget(this.#driver, this.#data.path);
