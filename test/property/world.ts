@@ -36,6 +36,8 @@ export class World {
   #attached: readonly string[] = [];
   /** Replicas that need not be known at their next start. */
   #excused = new Set<string>();
+  /** The primary that was just replaced: it may hold commits that were acknowledged to nobody. */
+  #former: string | null = null;
   #restoreMissing = false;
   /** A disk has lied: what is left of the truth is spread over the copies. */
   #torn = false;
@@ -171,6 +173,9 @@ export class World {
   #attach(where: Where): void {
     this.#attached = where.replicas;
     for (const replica of where.replicas) this.#excused.delete(replica);
+    // If its successor goes on without it, the two have parted.
+    if (this.#former && !where.replicas.includes(this.#former)) this.#excused.add(this.#former);
+    this.#former = null;
     this.#restoreMissing = false;
     this.#torn = false;
   }
@@ -193,6 +198,7 @@ export class World {
       if (!this.#attached.includes(replicas[0] as string)) return;
       this.#scene = Scene.swapped(this.#t, this.#scene);
       this.#attached = this.#attached.map((each) => (each === replicas[0] ? primary : each));
+      this.#former = primary;
     } else if (what === "primary missing") {
       this.#lose(primary);
       this.#restoreMissing = true;
