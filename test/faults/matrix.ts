@@ -117,8 +117,9 @@ export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly P
 /** May an application be told this, if this call failed so? */
 export function allows(fault: Fault, { kind, path }: Point, code: string): boolean {
   const { replica, primary } = fault;
-  // What SQLite cannot lock in its index, or not remove, is in somebody's use.
-  const inUse = /-shm$/.test(path) && (kind === "lock" || kind === "unlink");
+  // What SQLite cannot lock in its index, or not remove, is in somebody's use; it says no more of it.
+  const inUse =
+    (kind === "lock" && /-shm$/.test(path)) || (kind === "unlink" && /-(shm|wal)$/.test(path));
   if (inUse && code === "ERR_LOCKSTEP_BUSY" && replica !== NONE) return true;
   return (path.startsWith("main") ? primary : replica).test(code);
 }
