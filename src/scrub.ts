@@ -14,7 +14,7 @@ import { randomInt } from "node:crypto";
 import fs from "node:fs";
 import { type Driver, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
-import { openHub } from "./gate/open-hub.ts";
+import { openOnce } from "./gate/open-hub.ts";
 import { runBulk } from "./lineage/bulk.ts";
 import { describeCopy, realPath, walPath } from "./lineage/describe.ts";
 import { readFingerprint, sameFingerprint } from "./lineage/fingerprint.ts";
@@ -112,8 +112,6 @@ export async function scrub(
 
 // --- internal ---
 
-const REPLICA_TIMEOUT_MS = 60_000;
-const CHECKPOINT_BYTES = 8 << 20;
 /** How many pages an entry of the record names. */
 const PAGES_NAMED = 20;
 
@@ -130,7 +128,8 @@ function lockAtRest(
   const found = lock(driver, paths);
   if (areAtRest(found)) return found;
   for (const sidecar of found) sidecar.close();
-  bringTogether(paths, onProgress);
+  const [primary, ...replicas] = paths as [string, ...string[]];
+  openOnce(primary, replicas, onProgress);
   const together = lock(driver, paths);
   if (areAtRest(together)) return together;
   for (const sidecar of together) sidecar.close();
@@ -182,23 +181,6 @@ function areAtRest(sidecars: readonly Sidecar[]): boolean {
       folded !== null
     );
   });
-}
-
-function bringTogether(
-  [primary, ...replicas]: readonly string[],
-  onProgress: (progress: ScrubProgress) => void,
-): void {
-  const hub = openHub("node:sqlite", primary as string, {
-    replicas,
-    durability: "commit",
-    minCopies: 1 + replicas.length,
-    replicaTimeout: REPLICA_TIMEOUT_MS,
-    restoreMissing: false,
-    checkpointBytes: CHECKPOINT_BYTES,
-    scrubBytesPerSecond: 0,
-    onProgress,
-  });
-  hub.disconnect(null, () => {});
 }
 
 function toScrub({ copy, state }: Sidecar): ScrubCopy {

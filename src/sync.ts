@@ -4,7 +4,7 @@
  */
 import { type Driver, loadDriver } from "./driver.ts";
 import { type Code, codes, LockstepError } from "./errors.ts";
-import { openHub } from "./gate/open-hub.ts";
+import { openOnce } from "./gate/open-hub.ts";
 import { type Decision, decide } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
 import { readSidecar, Sidecar } from "./lineage/sidecar.ts";
@@ -42,7 +42,7 @@ export async function sync(
   if (P.file === "missing" && R.file === "missing") throw nothingThere(P.path);
   if (P.state?.role === "replica" && R.state?.role === "primary" && !from) throw swapped(P, R);
   const report = { primary: P.path, replica: R.path, before: { relation, because } };
-  const open = (): string => bringTogether(P.path, R.path, onProgress);
+  const open = (): string => openOnce(P.path, [R.path], onProgress);
 
   if (from === "primary") {
     // A replica that is ahead, or may turn out to be, would roll the primary forward: not what was
@@ -80,32 +80,9 @@ const YIELDS_TO_REPLICA: readonly Code[] = [
   codes.FENCED,
 ];
 
-const REPLICA_TIMEOUT_MS = 60_000;
-const CHECKPOINT_BYTES = 8 << 20;
-
 function look(driver: Driver, file: string): Copy {
   const name = realPath(file);
   return describeCopy(name, readSidecar(driver, name));
-}
-
-function bringTogether(
-  primary: string,
-  replica: string,
-  onProgress: (progress: Progress) => void,
-): string {
-  const hub = openHub("node:sqlite", primary, {
-    replicas: [replica],
-    durability: "commit",
-    minCopies: 2,
-    replicaTimeout: REPLICA_TIMEOUT_MS,
-    restoreMissing: false,
-    checkpointBytes: CHECKPOINT_BYTES,
-    scrubBytesPerSecond: 0,
-    onProgress,
-  });
-  const { position } = hub.replication.status.primary;
-  hub.disconnect(null, () => {});
-  return position;
 }
 
 /** Null if it was refused with one of these codes. */

@@ -6,7 +6,7 @@ import fs from "node:fs";
 import type { DriverName } from "../driver.ts";
 import { LockstepError } from "../errors.ts";
 import { realPath } from "../lineage/describe.ts";
-import type { Replication } from "../options.ts";
+import { type Progress, type Replication, readOptions } from "../options.ts";
 import { Hub } from "./hub.ts";
 import { mayBeAbsent } from "./roster.ts";
 
@@ -28,6 +28,23 @@ export function openHub(driver: DriverName, path: string, options: Replication):
   hubs.set(key, hub);
   exitHook();
   return hub;
+}
+
+/**
+ * Brings copies together as an opening with the default options would, and lets go of them.
+ * @returns where all stand then: `timeline/generation/frame/checksum`
+ * @throws LockstepError, any code of the start
+ */
+export function openOnce(
+  primary: string,
+  replicas: readonly string[],
+  onProgress: (progress: Progress) => void,
+): string {
+  const options = readOptions({ replicas, onProgress }, {}) as Replication; // there are replicas
+  const hub = openHub("node:sqlite", primary, options);
+  const { position } = hub.replication.status.primary;
+  hub.disconnect(null, () => {});
+  return position;
 }
 
 /** With `onReplicaFailure: "degrade"` without replicas that are not at hand, if enough others are. */

@@ -29,6 +29,7 @@ import { frameSize, sameSalts } from "../wal/format.ts";
 import type { Checkpointer } from "./checkpoint.ts";
 import { type Gate, gateFailure } from "./gate.ts";
 import { firstCommit, glance } from "./live-log.ts";
+import { membershipOf } from "./membership.ts";
 import type { Membership, Report } from "./messages.ts";
 import { Mirror, type MirrorContext } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
@@ -256,18 +257,11 @@ export class Rejoin {
   }
 
   #membership(file: Fingerprint | null): Membership {
-    const { path, sidecar } = this.#context.primary;
-    const { databaseId, timeline, generation } = sidecar.state;
-    const at = this.#at as Position;
-    return {
-      databaseId: databaseId as string,
-      timeline,
-      position: at,
-      base: generation && sameSalts(generation, at) ? generation.base : null,
-      primary: path,
-      file,
-      history: sidecar.history,
-    };
+    const { primary } = this.#context;
+    const { generation } = primary.sidecar.state;
+    const position = this.#at as Position;
+    const isHere = generation && sameSalts(generation, position);
+    return membershipOf(primary, { position, base: isHere ? generation.base : null }, file);
   }
 
   #post(command: Parameters<Mirror["post"]>[0]): void {

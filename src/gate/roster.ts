@@ -12,7 +12,7 @@
  *   - the record names a replica as detached until it has all.
  */
 import { type Code, codes, type LockstepError } from "../errors.ts";
-import { formatPosition, type Position } from "../lineage/position.ts";
+import type { Position } from "../lineage/position.ts";
 import type { Detached } from "../lineage/sidecar.ts";
 import { commitsAfter, lastCommits } from "./live-log.ts";
 import type { Mirror } from "./mirror.ts";
@@ -36,19 +36,7 @@ export interface Member {
 /** More than there may be in the ring, and in the log and not yet in the ring. */
 const ON_THE_WAY_BYTES = 5 << 20;
 
-/** What the world may do to a replica, and commits can go on without it. */
-const LOSABLE: readonly Code[] = [
-  codes.REPLICA_TIMEOUT,
-  codes.REPLICA_FULL,
-  codes.REPLICA_GONE,
-  codes.REPLICA_IO,
-  codes.REPLICA_CHANGED,
-  codes.SIDECAR,
-  codes.BUSY,
-  codes.WORKER_DIED,
-];
-
-/** What it may do to one before a start, which then goes on without it. It never excuses a refusal. */
+/** What the world may do to a replica before a start, which then goes on without it. No refusal is. */
 const ABSENT: readonly Code[] = [
   codes.REPLICA_TIMEOUT,
   codes.REPLICA_FULL,
@@ -57,6 +45,9 @@ const ABSENT: readonly Code[] = [
   codes.BUSY,
   codes.WORKER_DIED,
 ];
+
+/** And what else it may do to one that commits then go on without. */
+const LOSABLE: readonly Code[] = [...ABSENT, codes.REPLICA_CHANGED, codes.SIDECAR];
 
 export class Roster {
   readonly #primary: Primary;
@@ -158,7 +149,7 @@ export class Roster {
 
   /** A replica that is on its way back is about to be brought here, and may be left here. */
   passing(position: Position): void {
-    const history = this.#unknown([position]);
+    const history = this.#primary.sidecar.lacking([position]);
     // durable: a replica is left at no position that is not on record
     if (history.length > 0) this.#primary.sidecar.update({}, { history });
     this.#tell(history);
@@ -192,7 +183,7 @@ export class Roster {
   }
 
   #record(news: readonly Member[], leftAt: readonly Position[] = []): void {
-    const history = this.#unknown(leftAt);
+    const history = this.#primary.sidecar.lacking(leftAt);
     const detached = this.#members.flatMap(({ mark }) => mark ?? []);
     const what = news.map(({ path, mark }) =>
       mark ? `without ${path}: ${mark.code}` : `${path} has rejoined`,
@@ -206,12 +197,6 @@ export class Roster {
   #tell(history: readonly Position[]): void {
     if (history.length === 0) return;
     for (const { mirror } of this.#members) mirror?.post({ type: "passed", history });
-  }
-
-  /** Those that are not on record yet. */
-  #unknown(positions: readonly Position[]): Position[] {
-    const known = new Set(this.#primary.sidecar.history.map(formatPosition));
-    return positions.filter((position) => !known.has(formatPosition(position)));
   }
 }
 

@@ -23,6 +23,7 @@ import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import type { Gate } from "./gate.ts";
 import { atRest } from "./glimpse.ts";
+import { membershipOf } from "./membership.ts";
 import type { CopySums, Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
@@ -134,18 +135,6 @@ function adopt(equal: readonly Mirror[], membership: Membership): void {
   for (const mirror of equal) mirror.post({ type: "adopt", membership });
   for (const mirror of equal) mirror.wait("ready");
   for (const mirror of equal) mirror.refresh();
-}
-
-function membershipOf({ path, sidecar }: Primary, { position, base, state }: Copy): Membership {
-  return {
-    databaseId: state?.databaseId as string,
-    timeline: sidecar.state.timeline,
-    position: position as Position,
-    base,
-    primary: path,
-    file: null,
-    history: sidecar.history,
-  };
 }
 
 /**

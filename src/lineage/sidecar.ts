@@ -28,7 +28,7 @@ import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
-import type { Position } from "./position.ts";
+import { formatPosition, type Position } from "./position.ts";
 import { FORMAT, insertHistory, readEvents, readHistory, readOwner, readState } from "./record.ts";
 import type { SumsRecord } from "./sums.ts";
 
@@ -160,6 +160,12 @@ export class Sidecar {
 
   get history(): readonly Position[] {
     return this.#history;
+  }
+
+  /** Those of the positions that its history lacks. */
+  lacking(positions: readonly Position[]): Position[] {
+    const known = new Set(this.#history.map(formatPosition));
+    return positions.filter((position) => !known.has(formatPosition(position)));
   }
 
   /** Changes fields, appends to the history and the log of events, all in one durable transaction. */

@@ -14,7 +14,7 @@ import { readFingerprint, sameFingerprint, stampUnused } from "../lineage/finger
 import { busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
 import { copyLog } from "../lineage/log-copy.ts";
-import { formatPosition, type Position } from "../lineage/position.ts";
+import type { Position } from "../lineage/position.ts";
 import { completeWith, freshLog } from "../lineage/resync.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
@@ -165,10 +165,8 @@ function assertStill({ primary, file }: Membership): void {
 }
 
 /** Of the primary's past and its present, what the replica's record lacks. */
-function past({ history }: Sidecar, membership: Membership): Position[] {
-  const known = new Set(history.map(formatPosition));
-  const all = [...membership.history, membership.position];
-  return all.filter((position) => !known.has(formatPosition(position)));
+function past(sidecar: Sidecar, { history, position }: Membership): Position[] {
+  return sidecar.lacking([...history, position]);
 }
 
 function belongTo({ databaseId, timeline }: Membership): {

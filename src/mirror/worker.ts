@@ -22,7 +22,7 @@ import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
-import { formatPosition, type Position, samePosition } from "../lineage/position.ts";
+import { type Position, samePosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import { trustLog } from "../lineage/trust-log.ts";
@@ -165,8 +165,7 @@ class Worker {
   }
 
   #passed(positions: readonly Position[]): void {
-    const known = new Set(this.#held().history.map(formatPosition));
-    const history = positions.filter((position) => !known.has(formatPosition(position)));
+    const history = this.#held().lacking(positions);
     if (history.length > 0) this.#held().update({}, { history });
   }
 
