@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
+import { calls } from "../faults/calls.ts";
 import { ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
-import { type Rule, skip } from "../faults/shim.ts";
-import { assertAtRest } from "../support/files.ts";
+import { type Call, type Rule, skip } from "../faults/shim.ts";
+import { assertAtRest, logEnd } from "../support/files.ts";
 
 const OFTEN = 30_000;
 /** Where one is to hang: how long is waited for it. */
@@ -139,6 +140,62 @@ describe("commits go on without a replica", { skip, concurrency: 2 }, () => {
     pair.hangs = true;
     ok(await pair.openWhenFree(group.replicas));
     await group.until("mirroring");
+    ok(await pair.close());
+    await group.atRest();
+  });
+});
+
+describe("on the way back", { skip, concurrency: 2 }, () => {
+  /** More than is followed at once. */
+  const ROWS = 5;
+  const ROW_BYTES = 4 << 20;
+  const log = "other/app.db-wal";
+
+  test("what is followed at once is there whole or not at all: its first frame is written last", async (t) => {
+    const group = new Group(t, "node:sqlite", { checkpointBytes: 1 << 30 });
+    const { pair } = group;
+    await without(group, { on: "write", path: log, does: { error: "EIO" } });
+    for (let i = 0; i < ROWS; i++) ok(await pair.insert(ROW_BYTES));
+    pair.faults.clear();
+    pair.faults.set();
+    await group.until("mirroring");
+    const record = calls(pair);
+    const offset = ({ detail }: Call): number => Number(detail.split("+")[0]);
+    const writes = [...record.where("write", log)];
+    const firsts = writes.filter(
+      (call, i) => i > 0 && offset(call) < offset(writes[i - 1] as Call),
+    );
+    assert.ok(firsts.length >= 2, `it was followed in ${firsts.length} pieces`);
+    for (const first of firsts) {
+      const others = record.before(first).where("write", log).last();
+      const synced = record.before(first).where("sync", log).last();
+      assert.ok(others.end <= synced.begin, "the others were synced before");
+      const then = record.after(first).where("sync", log).first();
+      const next = record.after(first).where("write", log).first();
+      assert.ok(then.end <= next.begin, "and it was before anything else was written");
+    }
+    ok(await pair.close());
+    await group.atRest();
+  });
+
+  test("left between two pieces, it is known to be older when the log has begun anew", async (t) => {
+    const group = new Group(t, "node:sqlite", { checkpointBytes: 1 << 30 });
+    const { pair } = group;
+    await without(group, { on: "write", path: log, does: { error: "EIO" } });
+    for (let i = 0; i < ROWS; i++) ok(await pair.insert(ROW_BYTES));
+    const before = logEnd(group.other);
+    // The log is written anew when it is attached; then come the pieces of the first part.
+    pair.faults.set({ on: "write", path: log, nth: 15, does: { error: "EIO" } });
+    while (pair.faults.matched(0) < 15) {
+      ok(await pair.insert());
+      await pair.subject.ask({ do: "turn", milliseconds: 20 });
+    }
+    ok(await pair.close()); // folds the others' logs: the next one begins anew
+    assert.ok(logEnd(group.other) > before, "it got a part");
+    assert.ok(logEnd(group.other) < ROWS * ROW_BYTES, "and not all");
+    pair.faults.set();
+    ok(await pair.open(group.replicas));
+    ok(await pair.insert());
     ok(await pair.close());
     await group.atRest();
   });
