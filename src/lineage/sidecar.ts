@@ -35,6 +35,11 @@ import type { SumsRecord } from "./sums.ts";
 /** How many positions the history keeps: one a generation, some more a start. */
 const HISTORY_MAX = 20_000;
 const EVENTS_MAX = 10_000;
+/**
+ * Milliseconds to wait for the lock. Of two that ask at the same instant each is in the other's way
+ * for a moment, as is whoever looks at a replica at rest; without patience all would be refused.
+ */
+const LOCK_PATIENCE = 500;
 
 export type Role = "primary" | "replica";
 
@@ -138,9 +143,9 @@ export class Sidecar {
     if (descriptorHere(path) !== null) throw lockedError(copy);
     let connection: Connection | null = null;
     try {
-      connection = driver.open(path, { timeout: 0 });
-      connection.exec("PRAGMA locking_mode=EXCLUSIVE"); // durable: the lock is kept
+      connection = driver.open(path, { timeout: LOCK_PATIENCE });
       connection.exec("BEGIN EXCLUSIVE"); // the lock of promise P6; never given back until close
+      connection.exec("PRAGMA locking_mode=EXCLUSIVE"); // durable: the lock is kept
       connection.exec(SCHEMA);
       const sidecar = new Sidecar(copy, connection, role, driver.name);
       connection.exec("COMMIT");

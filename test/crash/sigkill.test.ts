@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { test } from "node:test";
+import { seed as first, runs } from "../support/seed.ts";
 import { run, type Sabotage } from "./pair.ts";
 
-const runs = 20;
-const firstSeed = Number(process.env["CRASH_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
-
-for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
+for (let seed = first; seed < first + runs(20); seed++) {
   // Replay: npm run test:crash -- --runs 1 --seed N
   test(`seed ${seed}: a process killed at a random instant loses nothing`, async () => {
     const { problems } = await run(seed);

@@ -1,17 +1,13 @@
-/**
- * A few of the sweep's cases; `npm run test:sweep` runs them all. The same each time, unless SEED says
- * otherwise: which of 43,103 pass is not known before the whole was run once.
- */
+/** A few of the sweep's cases; `npm run test:sweep` runs them all. */
 import { test } from "node:test";
 import { Random } from "../crash/random.ts";
-import { runs } from "../support/seed.ts";
+import { runs, seed } from "../support/seed.ts";
 import { faults, pointsFor, tell, thinned } from "./matrix.ts";
 import { DRIVERS } from "./pair.ts";
 import { phases } from "./phases.ts";
 import { skip } from "./shim.ts";
 import { Sweep } from "./sweep.ts";
 
-const seed = Number(process.env["SEED"] ?? 1565566992);
 /** Of every phase so many. */
 const CASES = runs(2);
 

@@ -91,8 +91,8 @@ async function inThisOne(
     if (command === "restore") {
       await commands.restore(replica, dest);
       assert.deepEqual(
-        rowsOf(dest),
-        rowsOf(replica),
+        heldBy(dest),
+        heldBy(replica),
         "DEST holds what SQLite reads of the replica",
       );
     }
