@@ -3,6 +3,7 @@
  * A run that failed is repeated with `--runs 1 --seed` and its seed; its files are kept.
  */
 import { parseArgs } from "node:util";
+import { useInstalled } from "../support/installed.ts";
 import { type RunReport, run } from "./pair.ts";
 
 const { values } = parseArgs({
@@ -18,6 +19,7 @@ const [runs, firstSeed, jobs] = [values.runs, values.seed, values.jobs].map(Numb
   number,
 ];
 
+useInstalled();
 console.log(`${runs} runs from seed ${firstSeed}, ${jobs} at a time`);
 const started = performance.now();
 const reports: RunReport[] = [];

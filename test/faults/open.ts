@@ -1,6 +1,7 @@
 /** Either drop-in, as little of it as the tests need. Only the one that is asked for is loaded. */
 import type { DriverName } from "../../src/driver.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
+import { betterSqlite3, nodeSqlite } from "../support/installed.ts";
 
 export interface Database {
   exec(sql: string): unknown;
@@ -15,7 +16,7 @@ export type Open = (path: string, options: ReplicationOptions) => Database;
 
 export async function dropIn(driver: DriverName): Promise<Open> {
   if (driver === "node:sqlite") {
-    const { DatabaseSync } = await import("../../src/index.ts");
+    const { DatabaseSync } = await nodeSqlite();
     return (path, options) => {
       const db = new DatabaseSync(path, options);
       return {
@@ -27,7 +28,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
       };
     };
   }
-  const { default: Better } = await import("../../src/better-sqlite3.ts");
+  const { default: Better } = await betterSqlite3();
   return (path, options) => {
     const db = new Better(path, options);
     return {

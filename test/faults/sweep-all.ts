@@ -15,6 +15,7 @@ import type { TestContext } from "node:test";
 import { parseArgs } from "node:util";
 import type { DriverName } from "../../src/driver.ts";
 import { Random } from "../crash/random.ts";
+import { useInstalled } from "../support/installed.ts";
 import { type Fault, faults, type Point, pointsFor, tell, thinned } from "./matrix.ts";
 import { DRIVERS } from "./pair.ts";
 import { phases } from "./phases.ts";
@@ -61,6 +62,7 @@ class Jobs {
   }
 }
 
+useInstalled();
 const began = performance.now();
 const cases = shuffled(await casesOf(), Number(values.seed));
 const first = Number(values.from) - 1;

@@ -1,8 +1,9 @@
 /**
- * `npm run powercut -- --states 10000 --seed S [--jobs 2]`: so many power cuts, 100 a seed.
+ * `npm run powercut -- --states 10000 --seed S [--jobs 2]`: so many power cuts, 100 a seed; of many, 600.
  * A tape with a problem is kept; `--tape FILE --seed ITS-SEED` cuts it again at the same moments.
  */
 import { parseArgs } from "node:util";
+import { useInstalled } from "../support/installed.ts";
 import { examineLives, examineTape, type Problem, tapeOf } from "./laboratory.ts";
 
 const { values } = parseArgs({
@@ -13,15 +14,16 @@ const { values } = parseArgs({
     tape: { type: "string" },
   },
 });
-/** Each seed has three tapes. */
-const STATES_A_TAPE = 34;
-const STATES_A_SEED = 3 * STATES_A_TAPE;
 const [states, firstSeed, jobs] = [values.states, values.seed, values.jobs].map(Number) as [
   number,
   number,
   number,
 ];
+/** Each seed has three tapes. To record one takes as long as to examine some dozens of states. */
+const STATES_A_TAPE = states < 10_000 ? 34 : 200;
+const STATES_A_SEED = 3 * STATES_A_TAPE;
 const seeds = values.tape ? 1 : Math.ceil(states / STATES_A_SEED);
+useInstalled();
 console.log(`${seeds} seeds from ${firstSeed}, ${STATES_A_SEED} states each, ${jobs} at a time`);
 const started = performance.now();
 const problems: Problem[] = [];
