@@ -198,12 +198,11 @@ export class Checkpointer {
   }
 }
 
-/** Brings the primary's sums up to the log's end, so that there is nothing left to do for its record. */
-function sum(primary: Primary, backfiller: Backfiller): void {
-  const keeper = keeperOf(primary.sidecar);
+/** Puts on record what the primary's file holds. */
+function record(primary: Primary, backfiller: Backfiller): void {
   const ahead = backfiller.takeAhead(primary);
-  if (ahead !== undefined) keeper.noteAhead(ahead);
-  keeper.keep(primary.position.frame);
+  if (ahead !== undefined) keeperOf(primary.sidecar).noteAhead(ahead);
+  primary.recordFolded(primary.position);
 }
 
 /** @returns null, or who is in the way */
@@ -230,7 +229,8 @@ function finishAll(
   const mirrors = roster.attached;
   for (const mirror of mirrors) mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror) });
   const primaryFolded = primary.fold();
-  if (primaryFolded) sum(primary, backfiller); // while the replicas fold
+  // While the replicas fold: its file alone now holds the position.
+  if (primaryFolded) record(primary, backfiller); // durable: the record before the restart
   let blocked: string | null = null;
   for (const mirror of mirrors) {
     const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
@@ -241,10 +241,7 @@ function finishAll(
   // durable: no restart before the primary is folded
   if (!primaryFolded) return `${primary.path}: a reader is in the way`;
 
-  // 4. Its file alone now holds the position.
-  primary.recordFolded(primary.position); // durable: the record before the restart
-
-  // 5. The next commit may restart the log; nobody may fold that before it was seen here.
+  // 4. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
   return null;
 }

@@ -7,8 +7,8 @@
  * Sums never stop a commit: if they cannot be kept the record says that there are none, and the next
  * `lockstep scrub` makes them anew.
  */
-import { sameSalts } from "../wal/format.ts";
-import { type LogSums, type Summed, sumLog } from "./log-sums.ts";
+import { sameSalts, sameSums } from "../wal/format.ts";
+import { type LogSums, readFrameHeader, type Summed, sumLog } from "./log-sums.ts";
 import type { Sidecar, SidecarState } from "./sidecar.ts";
 import { SumsFile, type SumsRecord, Total } from "./sums.ts";
 
@@ -33,23 +33,40 @@ export function keeperOf(sidecar: Sidecar): SumsKeeper {
   return keeper;
 }
 
-/**
- * Sums the rest of a copy's log up to frame `end`, into its sums.
- * @param wanted false: nothing more is written
- */
-export function sumAhead(
-  copy: string,
-  end: number,
-  before: Summed | null,
-  wanted: () => boolean,
-): Told | null {
-  try {
-    const change = new Total();
+/** Sums logs ahead, those of copies that have the same frames only once. */
+export class AheadSummer {
+  /** How far each copy's log is summed. */
+  readonly #summed = new Map<string, Summed>();
+  /** What was summed last, as far as this frame. */
+  #last: { readonly log: LogSums; readonly end: number } | null = null;
+
+  /**
+   * Sums the rest of a copy's log up to frame `end`, into its sums.
+   * @param wanted false: nothing more is written
+   */
+  sum(copy: string, end: number, wanted: () => boolean): Told | null {
+    const before = this.#summed.get(copy) ?? null;
+    this.#summed.delete(copy);
+    try {
+      const log = this.#logOf(copy, end, before);
+      const change = new Total();
+      // Not synced: no record vouches for it before all of it is.
+      if (!log || !write(copy, log, change, { wanted, sync: false })) return null;
+      this.#summed.set(copy, log.summed);
+      return { after: log.after, summed: log.summed, change: String(change) };
+    } catch {
+      return null;
+    }
+  }
+
+  /** Copies in one position have one log: what was read of the first is not read of the others. */
+  #logOf(copy: string, end: number, before: Summed | null): LogSums | null {
+    const last = this.#last;
+    if (last?.end === end && isNextTo(last.log, before) && endsWith(copy, last.log))
+      return last.log;
     const log = sumLog(`${copy}-wal`, end, before);
-    if (!log || !write(copy, log, change, wanted)) return null;
-    return { after: log.after, summed: log.summed, change: String(change) };
-  } catch {
-    return null;
+    this.#last = log && { log, end };
+    return log;
   }
 }
 
@@ -117,7 +134,8 @@ export class SumsKeeper {
   #sum(frames: number): boolean {
     const log = sumLog(`${this.#sidecar.copy}-wal`, frames, this.#summed);
     if (log?.summed.frame !== frames) return false;
-    if (!write(this.#sidecar.copy, log, this.#total ?? new Total())) return false;
+    const total = this.#total ?? new Total();
+    if (!write(this.#sidecar.copy, log, total, { wanted: () => true, sync: true })) return false;
     this.#summed = log.summed;
     this.#pages = log.summed.pages;
     return true;
@@ -142,27 +160,42 @@ export class SumsKeeper {
 
 const keepers = new WeakMap<Sidecar, SumsKeeper>();
 
+/** Does what was read of a log begin where `before` ends; at the first frame, if that is of another generation? */
+function isNextTo({ after, summed }: LogSums, before: Summed | null): boolean {
+  const from = before && sameSalts(before, summed) ? before : null;
+  return after === null || from === null ? after === from : samePlace(after, from);
+}
+
+/** Has the log of `copy`, too, the frame with which what was summed ends? Its checksum is that of all before. */
+function endsWith(copy: string, { summed, pageSize }: LogSums): boolean {
+  const frame = readFrameHeader(`${copy}-wal`, summed.frame, pageSize);
+  return frame !== null && sameSalts(frame, summed) && sameSums(frame, summed);
+}
+
+function samePlace(a: Summed, b: Summed): boolean {
+  return a.frame === b.frame && sameSalts(a, b) && sameSums(a, b);
+}
+
 /** Is what was summed up to there in `summed`? */
 function covers(summed: Summed | null, after: Summed | null): boolean {
   if (after === null) return true;
   return summed !== null && sameSalts(summed, after) && summed.frame >= after.frame;
 }
 
-/** False if there are no sums to keep. */
+/** @returns false if there are no sums to keep */
 function write(
   copy: string,
   { pageSize, entries, summed }: LogSums,
   total: Total,
-  wanted: () => boolean = () => true,
+  { wanted, sync }: { wanted: () => boolean; sync: boolean },
 ): boolean {
   const file = SumsFile.open(copy, "r+");
   if (!file) return false;
   try {
     if (file.pageSize !== pageSize) return false;
-    if (entries.size === 0) return true;
     file.patch(entries, total, wanted);
     file.shrink(summed.pages, total);
-    file.sync(); // durable: the sums before the record that vouches for them
+    if (sync) file.sync(); // durable: the sums before the record that vouches for them
     return true;
   } finally {
     file.close();

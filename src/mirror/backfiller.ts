@@ -8,13 +8,13 @@
  * copies, one after the other: it is nobody's deadline, and a thread takes more than ten megabytes.
  */
 import fs from "node:fs";
+import os from "node:os";
 import { workerData } from "node:worker_threads";
 import { isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
-import { type Ahead, sumAhead } from "../lineage/keeper.ts";
-import type { Summed } from "../lineage/log-sums.ts";
+import { type Ahead, AheadSummer } from "../lineage/keeper.ts";
 import { checkpoint, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
@@ -24,8 +24,8 @@ const driver = loadDriver(name);
 const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */
 const files = new Map<string, number>();
-/** How far each copy's log is summed. */
-const summed = new Map<string, Summed>();
+const summer = new AheadSummer();
+giveWay();
 
 port.on("message", (command: BackfillCommand) => {
   if (command.type === "end") return port.close();
@@ -39,7 +39,7 @@ port.on("message", (command: BackfillCommand) => {
       copy = path;
       const folded = backfill(path, () => turn.take(i));
       frames = Math.min(frames, folded);
-      ahead.push(folded > 0 ? sum(path, folded, () => turn.take(i)) : undefined);
+      ahead.push(folded > 0 ? summer.sum(path, folded, () => turn.take(i)) : undefined);
     }
     post({ type: "backfilled", frames, ahead, files: [...files] });
   } catch (error) {
@@ -70,12 +70,17 @@ function backfill(path: string, wanted: () => boolean): number {
   }
 }
 
-/** Brings the copy's sums up to what was folded. */
-function sum(path: string, frames: number, wanted: () => boolean): Ahead {
-  const ahead = sumAhead(path, frames, summed.get(path) ?? null, wanted);
-  if (ahead) summed.set(path, ahead.summed);
-  else summed.delete(path);
-  return ahead;
+/**
+ * Where threads are more than processors, those of the commits go first. Linux takes a thread's number for
+ * what elsewhere is a process's: it is asked for where only Linux tells it.
+ */
+function giveWay(): void {
+  try {
+    const thread = Number(fs.readlinkSync("/proc/thread-self").split("/").at(-1));
+    os.setPriority(thread, os.constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // Then it goes like the others.
+  }
 }
 
 function failure(copy: string, error: unknown): LockstepError {
