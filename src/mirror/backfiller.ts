@@ -34,7 +34,7 @@ port.on("message", (command: BackfillCommand) => {
     let frames = Number.POSITIVE_INFINITY;
     const ahead: (Ahead | undefined)[] = [];
     for (const [i, path] of command.copies.entries()) {
-      // durable: nothing is folded that is not on record
+      // durable: it is known which copy it hangs at
       if (!turn.take(i)) return port.close();
       copy = path;
       const folded = backfill(path, () => turn.take(i));
@@ -57,7 +57,9 @@ function backfill(path: string, wanted: () => boolean): number {
   try {
     connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
-    if (!wanted()) return 0; // to open it may have taken its time
+    // To open it may have taken its time.
+    // durable: nothing is folded that is not on record
+    if (!wanted()) return 0;
     const { checkpointed } = checkpoint(connection, "PASSIVE");
     fs.fdatasyncSync(file);
     return Math.max(0, checkpointed);
