@@ -10,7 +10,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import { workerData } from "node:worker_threads";
-import { isBusy, loadDriver } from "../driver.ts";
+import { type Connection, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
@@ -51,10 +51,11 @@ port.on("message", (command: BackfillCommand) => {
 function backfill(path: string, wanted: () => boolean): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
-  // durable: the connection that may write is never the last: it would fold and unlink the log
-  const guard = openGuard(driver, path);
   const connection = driver.open(path, { timeout: 0 });
+  let guard: Connection | null = null;
   try {
+    // durable: the connection that may write is never the last: it would fold and unlink the log
+    guard = openGuard(driver, path);
     connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
     // To open it may have taken its time.
@@ -68,7 +69,7 @@ function backfill(path: string, wanted: () => boolean): number {
     throw error;
   } finally {
     connection.close();
-    guard.close();
+    guard?.close();
   }
 }
 

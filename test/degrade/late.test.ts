@@ -35,6 +35,27 @@ test("the thread of all copies hung as it opened one: that one is lost, and not 
   assert.equal(written.filter(({ tid }) => tid === late.tid).length, 0);
 });
 
+test("the thread of all copies hung as it wrote one that was let go since: its log stays", {
+  skip,
+}, async (t) => {
+  const group = new Group(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 300_000 });
+  const { pair } = group;
+  await pair.begin(group.replicas);
+  pair.faults.set(hang("write", "other/app.db"));
+  for (let i = 0; i < 8; i++) ok(await pair.insert(200_000));
+  await group.until("detached");
+  const late = await hanging(group, "write", "other/app.db");
+  const isLetGo = (path: string, by: (tid: number) => boolean): boolean =>
+    pair.record().some((c) => c.path === path && c.detail === "unlock 0+0" && by(c.tid));
+  while (!isLetGo("other/app.db-lockstep", () => true)) ok(await pair.insert());
+  pair.faults.clear();
+  pair.faults.set();
+  while (!isLetGo("other/app.db", (tid) => tid === late.tid)) ok(await pair.insert());
+  const removed = calls(pair).where("unlink", "other/app.db-wal");
+  assert.equal(removed.filter(({ tid }) => tid === late.tid).length, 0);
+  await comesBack(group);
+});
+
 test("the primary's log is folded by another program while its file is copied: made anew", {
   skip,
 }, async (t) => {
