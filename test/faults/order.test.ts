@@ -277,7 +277,8 @@ describe("the start's other ways", { skip, concurrency: 2 }, () => {
     const synced = record.where("sync", fresh).last();
     const noted = record.after(synced).before(named).where("sync", "main/app.db-lockstep");
     record.inOrder(synced, noted.last(), named);
-    record.inOrder(named, record.after(named).where("sync", "main").first());
+    const opened = record.after(named).where("open", "main/app.db-wal").first();
+    record.inOrder(named, record.after(named).where("sync", "main").first(), opened);
     ok(await pair.close());
     await pair.atRest();
   });
