@@ -10,6 +10,7 @@ import type { Rule } from "../faults/shim.ts";
 import { assertAtRest } from "../support/files.ts";
 
 export const OFTEN = 30_000;
+const PATIENCE_MS = 60_000;
 /** Where one is to hang: how long is waited for it. */
 export const TIMEOUT = { replicaTimeout: 2 * TIMEOUT_MS };
 
@@ -37,10 +38,11 @@ export class Group {
 
   /** Commits go on until the other replica is in this state. */
   async until(state: string): Promise<void> {
-    for (;;) {
+    for (const began = performance.now(); ; ) {
       const [pair, other] = (await this.states()) as string[];
       assert.equal(pair, "mirroring");
       if (other === state) return;
+      assert.ok(performance.now() - began < PATIENCE_MS, `it stays ${other}`);
       ok(await this.pair.insert(2000));
       await this.pair.subject.ask({ do: "turn", milliseconds: 5 });
     }
