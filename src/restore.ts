@@ -134,7 +134,7 @@ function swap({ driver, from, to, staged, source, plan, onStep }: Swap): {
     if (plan) sidecar = recordDest(driver, to, staged, from, plan);
     onStep("rename");
     fs.renameSync(staged, to);
-    syncDirectory(path.dirname(to));
+    syncDirectory(path.dirname(to)); // durable: the name of the restored database
   } catch (cause) {
     letGo(sidecar);
     throw new LockstepError(codes.PRIMARY_IO, {

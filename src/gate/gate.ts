@@ -143,13 +143,14 @@ export class Gate {
     this.#taken++;
     primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
 
-    // 3. Put a new generation on record, and keep it from restarting before it is folded.
+    // 3. Put a new generation on record.
     if (fresh) {
       this.#publish(false); // the mirrors do the same meanwhile
       // durable: the primary's generation is on record
       primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
     }
-    if (fresh || !primary.held) primary.hold(); // durable: the log cannot restart unseen
+    // Until now the guard held read mark 0, which keeps everybody from folding; or, in a start, none.
+    if (fresh || !primary.held) primary.hold();
     this.#pollFailures();
   }
 

@@ -228,7 +228,7 @@ function restoreFrom(mirror: Mirror, primary: Primary, present: readonly Mirror[
     },
   );
   fs.renameSync(fresh, primary.path);
-  syncDirectory(path.dirname(primary.path));
+  syncDirectory(path.dirname(primary.path)); // durable: the name of the primary that is restored
   mirror.refresh();
 }
 

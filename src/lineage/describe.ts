@@ -148,11 +148,11 @@ function prove({ state, history }: Known, file: Fingerprint, log: Copy["log"]): 
     return { position, base: null, because: "its log, folded whole" };
   }
   const closed = [...history, folded?.position].some((p) => p && sameSalts(p, log.header));
-  const begun = state.role === "primary" && !closed; // durable: no foreign log is rolled forward
-  if (unchanged && begun && follows(folded.position, log.header, generation)) {
-    return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
-  }
-  return unproven("its log was begun by another program");
+  const foreign = unproven("its log was begun by another program");
+  // durable: no foreign log is rolled forward
+  if (state.role !== "primary" || closed) return foreign;
+  if (!unchanged || !follows(folded.position, log.header, generation)) return foreign;
+  return { position, base: folded.position, because: "its log, begun since the last checkpoint" };
 }
 
 /** Does the file hold frames of this generation that the log no longer shows? */

@@ -47,6 +47,7 @@ export function copyLog(from: string, to: string, position: Position, mode: numb
     fs.closeSync(source);
   }
   const last = scanLog(to)?.commits.at(-1);
+  // durable: the copied log ends where it should
   if (!last || last.frame !== position.frame || !sameSums(last, position)) {
     fs.rmSync(to);
     throw unreadable(from, "what was copied does not verify");

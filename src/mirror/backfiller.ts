@@ -10,7 +10,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import { workerData } from "node:worker_threads";
-import { isBusy, loadDriver } from "../driver.ts";
+import { type Connection, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
@@ -34,7 +34,7 @@ port.on("message", (command: BackfillCommand) => {
     let frames = Number.POSITIVE_INFINITY;
     const ahead: (Ahead | undefined)[] = [];
     for (const [i, path] of command.copies.entries()) {
-      // durable: nothing is folded that is not on record
+      // durable: it is known which copy it hangs at
       if (!turn.take(i)) return port.close();
       copy = path;
       const folded = backfill(path, () => turn.take(i));
@@ -51,13 +51,16 @@ port.on("message", (command: BackfillCommand) => {
 function backfill(path: string, wanted: () => boolean): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
-  // durable: the connection that may write is never the last: it would fold and unlink the log
-  const guard = openGuard(driver, path);
   const connection = driver.open(path, { timeout: 0 });
+  let guard: Connection | null = null;
   try {
+    // durable: the connection that may write is never the last: it would fold and unlink the log
+    guard = openGuard(driver, path);
     connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
-    if (!wanted()) return 0; // to open it may have taken its time
+    // To open it may have taken its time.
+    // durable: nothing is folded that is not on record
+    if (!wanted()) return 0;
     const { checkpointed } = checkpoint(connection, "PASSIVE");
     fs.fdatasyncSync(file);
     return Math.max(0, checkpointed);
@@ -66,7 +69,7 @@ function backfill(path: string, wanted: () => boolean): number {
     throw error;
   } finally {
     connection.close();
-    guard.close();
+    guard?.close();
   }
 }
 

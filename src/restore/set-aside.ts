@@ -31,15 +31,15 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
   const present = (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
   onStep("copy-logs");
   for (const suffix of BESIDE) copyDurably(`${file}${suffix}`, `${aside}${suffix}`);
-  syncDirectory(directory);
+  syncDirectory(directory); // durable: the names of what is set aside first
   onStep("move-database");
   if (present) fs.renameSync(file, aside);
   else fs.rmSync(file, { force: true });
   if (placeholder) placePlaceholder(file);
-  syncDirectory(directory);
+  syncDirectory(directory); // durable: the new name of the database that is set aside
   onStep("drop-logs");
   for (const suffix of [...BESIDE, "-shm"]) fs.rmSync(`${file}${suffix}`, { force: true });
-  syncDirectory(directory);
+  syncDirectory(directory); // durable: no log of a database that is set aside
   return present ? aside : null;
 }
 
@@ -61,7 +61,7 @@ function copyDurably(from: string, to: string): void {
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL);
     const fd = fs.openSync(to, "r+");
     try {
-      fs.fsyncSync(fd);
+      fs.fsyncSync(fd); // durable: what is set aside first
     } finally {
       fs.closeSync(fd);
     }

@@ -27,7 +27,7 @@ export function stage(
       snapshot.image().writeTo(fd, (bytesDone, bytesTotal) => {
         onProgress({ phase: "copy", bytesDone, bytesTotal });
       });
-      fs.fsyncSync(fd);
+      fs.fsyncSync(fd); // durable: the restored copy
     } finally {
       fs.closeSync(fd);
     }

@@ -46,8 +46,10 @@ export function walkFrames(
   for (let i = 0; i < count; i++) {
     const offset = at + i * frameSize(header.pageSize);
     const frame = decodeFrameHeader(bytes, offset);
+    // durable: a frame of another generation ends the log
     if (!sameSalts(frame, header) || frame.page === 0) return { frames: i, sums, lastCommit };
     const expected = frameSums(bytes, offset, sums, header);
+    // durable: a frame that does not continue the chain ends the log
     if (!sameSums(frame, expected)) return { frames: i, sums, lastCommit };
     sums = expected;
     const commit =

@@ -141,6 +141,7 @@ export function decodeWalHeader(bytes: Uint8Array): WalHeader | null {
     sum2: view.getUint32(28),
   };
   if (!isPageSize(header.pageSize)) return null;
+  // durable: a header that does not verify is none
   if (!sameSums(header, checksum(bytes, 0, 24, ZERO_SUMS, header.bigEndian))) return null;
   return header;
 }

@@ -194,22 +194,30 @@ test("a primary that is missing is restored with all replicas at hand, or not at
   trio.closeAndCompare(trio.open({ restoreMissing: true }));
 });
 
-test("a primary that is missing is not restored from what its record says is behind", async (t) => {
-  const trio = new Trio(t, "better-sqlite3");
-  const db = trio.open();
-  await trio.put(db, 3);
-  trio.pullOut("one");
-  await trio.put(db, 3);
-  db.close();
-  trio.putBack("one");
-  fs.rmSync(trio.primary);
-  const options = { restoreMissing: true, replicas: [trio.replicas[0]], minCopies: 2 };
-  assert.throws(() => trio.open(options), {
-    code: "ERR_LOCKSTEP_PRIMARY_MISSING",
-    message: /commits went on without/,
+for (const since of ["it was in use", "the start"]) {
+  test(`a primary that is missing is not restored from what went without since ${since}`, async (t) => {
+    const trio = new Trio(t, "better-sqlite3");
+    let db = trio.open();
+    await trio.put(db, 3);
+    if (since === "the start") {
+      db.close();
+      trio.pullOut("one");
+      db = trio.open();
+    } else {
+      trio.pullOut("one");
+    }
+    await trio.put(db, 3);
+    db.close();
+    trio.putBack("one");
+    fs.rmSync(trio.primary);
+    const options = { restoreMissing: true, replicas: [trio.replicas[0]], minCopies: 2 };
+    assert.throws(() => trio.open(options), {
+      code: "ERR_LOCKSTEP_PRIMARY_MISSING",
+      message: /commits went on without/,
+    });
+    trio.closeAndCompare(trio.open({ restoreMissing: true }));
   });
-  trio.closeAndCompare(trio.open({ restoreMissing: true }));
-});
+}
 
 test("a replica that came back knows where the others were left", async (t) => {
   const trio = new Trio(t, "node:sqlite");

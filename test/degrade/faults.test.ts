@@ -3,76 +3,12 @@
  * acknowledged is on the copies that are left, a late thread spoils nothing, and in the end all are equal.
  */
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import { join } from "node:path";
-import { describe, type TestContext, test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
-import type { ReplicationOptions } from "../../src/options.ts";
+import { describe, test } from "node:test";
 import { calls } from "../faults/calls.ts";
-import { ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
-import { type Call, type Rule, skip } from "../faults/shim.ts";
-import { assertAtRest, logEnd } from "../support/files.ts";
-
-const OFTEN = 30_000;
-/** Where one is to hang: how long is waited for it. */
-const TIMEOUT = { replicaTimeout: 2 * TIMEOUT_MS };
-
-/** A pair with one replica more, on a disk of its own, that commits go on without. */
-class Group {
-  readonly pair: Pair;
-  readonly other: string;
-
-  constructor(t: TestContext, driver: DriverName, options: ReplicationOptions = {}) {
-    this.pair = new Pair(t, driver, {
-      onReplicaFailure: "degrade",
-      ...options,
-    });
-    fs.mkdirSync(join(this.pair.faults.root, "other"));
-    this.other = join(this.pair.faults.root, "other", "app.db");
-  }
-
-  get replicas(): ReplicationOptions {
-    return { replicas: [this.pair.replica, this.other] };
-  }
-
-  async states(): Promise<unknown> {
-    return ok(await this.pair.subject.ask({ do: "states" })).value;
-  }
-
-  /** Commits go on until the other replica is in this state. */
-  async until(state: string): Promise<void> {
-    for (;;) {
-      const [pair, other] = (await this.states()) as string[];
-      assert.equal(pair, "mirroring");
-      if (other === state) return;
-      ok(await this.pair.insert(2000));
-      await this.pair.subject.ask({ do: "turn", milliseconds: 5 });
-    }
-  }
-
-  /** It is closed: all three are equal and hold what was acknowledged. */
-  async atRest(): Promise<void> {
-    await this.pair.atRest();
-    assertAtRest(this.pair.primary, [this.other]);
-  }
-}
-
-async function without(group: Group, rule: Rule, rows = 3): Promise<void> {
-  const { pair } = group;
-  await pair.begin(group.replicas);
-  pair.faults.set(rule);
-  for (let i = 0; i < rows; i++) ok(await pair.insert(5000));
-  await group.until("detached");
-}
-
-async function comesBack(group: Group): Promise<void> {
-  group.pair.faults.set();
-  await group.until("mirroring");
-  ok(await group.pair.close());
-  await group.atRest();
-}
-
-const hang = (on: Rule["on"], path: string): Rule => ({ on, path, does: "hang" });
+import { ok, TIMEOUT_MS } from "../faults/pair.ts";
+import { type Call, skip } from "../faults/shim.ts";
+import { logEnd } from "../support/files.ts";
+import { comesBack, Group, hang, OFTEN, TIMEOUT, without } from "./group.ts";
 
 describe("commits go on without a replica", { skip, concurrency: 2 }, () => {
   for (const durability of ["commit", "barrier"] as const) {

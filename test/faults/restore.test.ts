@@ -7,9 +7,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import type { TestContext } from "node:test";
 import { describe, test } from "node:test";
+import { calls } from "./calls.ts";
 import type { Reply } from "./child.ts";
 import { failed, ok, Pair } from "./pair.ts";
-import { type Rule, skip } from "./shim.ts";
+import { type Call, type Rule, skip } from "./shim.ts";
 
 const EIO = { error: "EIO" } as const;
 
@@ -62,4 +63,46 @@ describe("in a restore", { skip, concurrency: 2 }, () => {
     pair.holdsAcknowledged(pair.primary);
     await finishes(pair);
   });
+});
+
+test("over a database with a log: what is on the disk before what", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  await pair.begin();
+  await pair.restart();
+  void pair.subject;
+  pair.faults.clear();
+  ok(await restore(pair));
+  const record = calls(pair);
+  const namesAreDurable = (after: Call, before: Call): void => {
+    const synced = record.after(after).before(before).where("sync", "main");
+    assert.ok(synced.length > 0, `between ${after.kind} ${after.path} and ${before.kind}`);
+  };
+  // It is set aside: first what stands beside it, then itself; then the rest may go.
+  const moved = record
+    .filter(({ kind, path }) => kind === "rename" && path.includes(".set-aside-"))
+    .only();
+  for (const suffix of ["-wal", "-lockstep", "-lockstep-sums"]) {
+    const copied = record
+      .before(moved)
+      .where("sync", moved.path + suffix)
+      .only();
+    namesAreDurable(copied, moved);
+  }
+  const dropped = record.after(moved).filter(({ kind }) => kind === "unlink");
+  namesAreDurable(moved, dropped.first());
+  // Another takes its place: whole, on record, named; then the replica is no replica of the old one's.
+  const fresh = "main/app.db-lockstep-new";
+  const written = record.where("write", fresh).last();
+  record.inOrder(
+    written,
+    record.where("sync", fresh).first(),
+    record.after(written).where("open", fresh).first(),
+  );
+  const begun = record.after(moved).where("open", "main/app.db-lockstep").first();
+  namesAreDurable(dropped.before(begun).last(), begun);
+  const named = record.where("rename", "main/app.db").only();
+  const promoted = record.after(named).filter(({ path }) => path.startsWith("replica/"));
+  namesAreDurable(named, promoted.first());
+  pair.holdsAcknowledged(pair.primary);
+  await pair.recovers();
 });

@@ -22,7 +22,7 @@ import { Trees } from "./trees.ts";
 /** Where tests are looked for, in this order. Not in what is random, nor in what reads the source. */
 const SUITES = [
   "test/faults/{order,record}.test.ts",
-  "test/lineage/*.test.ts",
+  "test/{lineage,mirror}/*.test.ts",
   "test/faults/{late,readers,replica-disk,primary-disk}.test.ts",
   "test/regressions/*.test.ts",
   "test/faults/{other-program,checkpoint,start}.test.ts",

@@ -51,7 +51,8 @@ describe("on stable storage", { skip }, () => {
       const synced = next(on(calls, "sync", `${sums}-new`), written);
       const named = next(on(calls, "rename", sums), synced);
       const durable = next(on(calls, "sync", side), named);
-      next(on(calls, "sync", `${side}/app.db-lockstep`), durable);
+      const recorded = next(on(calls, "sync", `${side}/app.db-lockstep`), named);
+      assert.ok(durable.end < recorded.begin, "the record vouches for sums that have their name");
       const early = on(calls, "rename", side === "replica" ? "replica/app.db" : sums);
       assert.ok(early.every(({ begin }) => begin >= named.begin));
       ok(await pair.close());

@@ -13,6 +13,7 @@ import type { Copy } from "../../src/lineage/describe.ts";
 import { sidecarPath } from "../../src/lineage/sidecar.ts";
 import { failed, ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
 import { skip } from "../faults/shim.ts";
+import { elsewhere } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
@@ -74,19 +75,33 @@ for (const driver of DRIVERS) {
     assert.throws(() => mirror.wait("attached"), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
     mirror.close(false, "");
   });
+
+  test(`${driver}: a replica whose log was put back and written, between the look and the lock`, (t) => {
+    const { mirror } = atRest(t, driver, (replica, log) => {
+      fs.writeFileSync(`${replica}-wal`, log);
+      elsewhere(replica, ["INSERT INTO t VALUES(1000, 'foreign')"], { killed: true });
+    });
+    mirror.attach(1);
+    assert.throws(() => mirror.wait("attached"), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
+    mirror.close(false, "");
+  });
 }
 
-/** A mirror of a replica that was glimpsed at rest; `between` the look and its lock something happens. */
+/** A mirror of a replica that was glimpsed at rest; `between` the look and its lock something happens, with its log as it was. */
 function atRest(
   t: TestContext,
   driver: DriverName,
-  between: (replica: string) => void,
+  between: (replica: string, log: Uint8Array) => void,
 ): { mirror: Mirror; seen: Copy } {
   const scene = Scene.make(t, { driver });
-  scene.life((db) => db.put());
+  let log = new Uint8Array();
+  scene.life((db) => {
+    db.put();
+    log = fs.readFileSync(`${scene.replica}-wal`);
+  });
   const seen = glimpse(loadDriver(driver), scene.replica);
   assert.ok(seen);
-  between(scene.replica);
+  between(scene.replica, log);
   const memory = allocate(1, 1 << 20);
   const context = { driver, memory, slots: new Slots(memory), timeout: 20_000, onProgress: null };
   return { mirror: new Mirror(context, scene.replica, 0, seen), seen };
