@@ -24,6 +24,7 @@ const LAYERS = [
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share
+  ["serve/", "observe/"], // shows a replication to others
   ["index", "better-sqlite3"],
   ["bench/", "bench"], // measures what applications use
   ["cli/"],
