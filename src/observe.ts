@@ -2,6 +2,7 @@
  * What an application sees of its replication: `db.replication`.
  */
 import { EventEmitter } from "node:events";
+import { channels } from "./channels.ts";
 import type { LockstepError } from "./errors.ts";
 import type { ReplicationMetrics } from "./metrics.ts";
 
@@ -76,6 +77,16 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
     this.#source = source;
   }
 
+  /** What listeners are told, subscribers of the channels are told as well. @internal */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    const name = event as keyof ReplicationEvents;
+    if (channels[name]?.hasSubscribers) {
+      const message = (MESSAGES[name] as (...args: unknown[]) => object)(...args);
+      channels[name].publish({ primary: this.status.primary.path, ...message });
+    }
+    return super.emit(name, ...(args as never));
+  }
+
   /** Every copy: state, position, lag, last error. Reads no file but the shared index of the log. */
   get status(): ReplicationStatus {
     return this.#source.status();
@@ -111,6 +122,18 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
     return this.#source.durableSync(timeout);
   }
 }
+
+/** What a message on the channel of an event's name has, besides the primary. */
+const MESSAGES: {
+  readonly [Name in keyof ReplicationEvents]: (...args: ReplicationEvents[Name]) => object;
+} = {
+  failed: (error) => ({ error }),
+  degraded: (replica, error) => ({ replica, error }),
+  rejoined: (replica) => ({ replica }),
+  rot: (page) => page,
+  checkpoint: () => ({}),
+  "checkpoint-postponed": (because, sinceMs) => ({ because, sinceMs }),
+};
 
 /** What the handle shows, and how it waits: the hub's doing. */
 export interface Source {

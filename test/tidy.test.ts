@@ -15,7 +15,7 @@ import { codes } from "../src/errors.ts";
 const LAYERS = [
   ["invariant", "errors", "node-version"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
-  ["node-version", "driver", "options", "dsn", "histogram", "metrics", "observe"],
+  ["node-version", "driver", "options", "dsn", "histogram", "metrics", "channels", "observe"],
   ["targets/"],
   ["lineage/"],
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak

@@ -107,7 +107,7 @@ export class Barrier {
   }
 
   #end(round: Round): void {
-    this.#gate.meter.commitLatency.add(performance.now() - round.born);
+    this.#gate.meter.committed(round.born);
     round.resolve(formatPosition(this.#gate.durable));
     if (this.#closed) return;
     this.#running = null;

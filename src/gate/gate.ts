@@ -42,7 +42,7 @@ export class Gate {
   noted = false;
   /** How often a commit waited for room in the ring. */
   waits = 0;
-  readonly meter = new Meter();
+  readonly meter: Meter;
   readonly #primary: Primary;
   readonly #roster: Roster;
   readonly #slots: Slots;
@@ -64,6 +64,7 @@ export class Gate {
   ) {
     this.#primary = primary;
     this.durable = primary.position;
+    this.meter = new Meter(primary.path);
     this.#roster = roster;
     this.#slots = slots;
     this.#ring = new RingWriter(memory.ring);
@@ -119,6 +120,7 @@ export class Gate {
     this.#durableTaken = taken;
     this.durable = position;
     this.meter.oldest = this.settled ? 0 : marked;
+    this.meter.synced(position, marked);
   }
 
   /** At the start: sends what replicas lack, from frame `from` on, and makes all of it durable. */

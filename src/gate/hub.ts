@@ -205,7 +205,7 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
-    if (!this.#barrier) this.#gate.meter.commitLatency.add(performance.now() - begun);
+    if (!this.#barrier) this.#gate.meter.committed(begun);
   }
 
   /** Attends to replicas that commits go on without. */

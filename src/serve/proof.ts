@@ -7,7 +7,7 @@ import fs from "node:fs/promises";
 export class Proofs {
   readonly #replicas: readonly string[];
   readonly #proven = new Map<string, string>();
-  #reading = false;
+  #reading: Promise<void> | null = null;
 
   constructor(replicas: readonly string[]) {
     this.#replicas = replicas;
@@ -19,16 +19,20 @@ export class Proofs {
     return this.#proven.get(replica) ?? null;
   }
 
-  /** Looks again; resolves when that is done. */
-  async refresh(): Promise<void> {
-    if (this.#reading) return;
-    this.#reading = true;
+  /** Looks again, unless it is looking; resolves when that is done. */
+  refresh(): Promise<void> {
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = null;
+    });
+    return this.#reading;
+  }
+
+  async #read(): Promise<void> {
     for (const replica of this.#replicas) {
       const at = await read(`${replica}-lockstep-proof`);
       if (at) this.#proven.set(replica, at);
       else this.#proven.delete(replica);
     }
-    this.#reading = false;
   }
 }
 
