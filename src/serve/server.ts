@@ -19,6 +19,7 @@ import type { Recorder } from "./recorder.ts";
 import { foreignness, refuse, send, sendJson } from "./requests.ts";
 import { snapshotOf } from "./snapshot.ts";
 import { listenOnPort, listenOnSocket } from "./socket.ts";
+import { Streams } from "./stream.ts";
 
 export interface ServeOptions {
   /** A unix socket's path, with a slash in it, or `127.0.0.1:PORT`; port 0: any that is free. */
@@ -118,7 +119,9 @@ class Routes {
     this.#handle = handle;
     this.#recorder = recorder;
     this.#hosts = hosts;
+    const streams = new Streams(recorder, () => snapshotOf(handle, recorder), stopping);
     this.#routes = {
+      "/events": ["GET", (request, response) => streams.answer(request, response)],
       "/durable": [
         "POST",
         (request, response, query) => answerDurable(handle, request, response, { query, stopping }),
