@@ -36,11 +36,11 @@ export class Proofs {
   }
 }
 
-/** A JSON object with the property `at`; null if there is none, or it cannot be read just now. */
+/** The property `provenAt` of the JSON in it; null if there is none, or it cannot be read just now. */
 async function read(file: string): Promise<string | null> {
   try {
-    const { at } = JSON.parse(await fs.readFile(file, "utf8")) as { at?: unknown };
-    const time = typeof at === "string" ? Date.parse(at) : Number.NaN;
+    const proof = JSON.parse(await fs.readFile(file, "utf8")) as { provenAt?: unknown };
+    const time = typeof proof.provenAt === "string" ? Date.parse(proof.provenAt) : Number.NaN;
     return Number.isNaN(time) ? null : new Date(time).toISOString();
   } catch {
     return null; // no proof is what is to be said then, too

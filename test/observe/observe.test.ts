@@ -163,9 +163,19 @@ test("the last proof is read from beside the replica, and is null if it makes no
     return recorder.proofs.of(pair.replica);
   };
   assert.equal(await proven(), null);
-  fs.writeFileSync(proof, JSON.stringify({ at: "2026-11-26T07:00:00Z", pages: 3 }));
+  fs.writeFileSync(
+    proof,
+    JSON.stringify({ format: 1, at: "2026-11-27T07:00:00Z", provenAt: "2026-11-26T07:00:00Z" }),
+  );
   assert.equal(await proven(), "2026-11-26T07:00:00.000Z");
-  for (const text of ["", "{}", "null", '{"at":"soon"}', '{"at":7}', "[]"]) {
+  for (const text of [
+    "",
+    "{}",
+    "null",
+    '{"provenAt":"soon"}',
+    '{"at":"2026-11-26T07:00:00Z","provenAt":null}',
+    "[]",
+  ]) {
     fs.writeFileSync(proof, text);
     assert.equal(await proven(), null, text);
   }
