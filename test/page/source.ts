@@ -2,23 +2,23 @@
  * Where a test's page gets its reports from: the page itself as `page()` gives it, and as server-sent events
  * the report that the test has set, at once and then each second, as the process does it.
  */
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { page } from "../../src/serve/page.ts";
 import type { Snapshot } from "./snapshots.ts";
 
-export class Source {
+/** Says `listener` when a page begins to listen. */
+export class Source extends EventEmitter<{ listener: [] }> {
   readonly #server = http.createServer((request, response) => this.#answer(request, response));
   readonly #listeners = new Set<http.ServerResponse>();
   readonly #timer = setInterval(() => this.#send(), 1000);
   #snapshot: Snapshot;
   #raw: string | null = null;
   #port = 0;
-  /** How often a page has begun to listen. */
-  connections = 0;
 
   private constructor(snapshot: Snapshot) {
+    super();
     this.#snapshot = snapshot;
   }
 
@@ -75,10 +75,10 @@ export class Source {
 
   #answer({ url = "/" }: http.IncomingMessage, response: http.ServerResponse): void {
     if (url === "/events") {
-      this.connections++;
       response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
       response.flushHeaders();
       this.#listeners.add(response);
+      this.emit("listener");
       response.on("close", () => this.#listeners.delete(response));
       this.#send();
       return;

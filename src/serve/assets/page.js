@@ -6,7 +6,7 @@
  * @import { Verdict } from "./page/verdict.js"
  */
 import { Copies } from "./page/copies.js";
-import { byId, html, setAttribute, setList, setText } from "./page/dom.js";
+import { byId, html, setAttribute, setList, setShown, setText } from "./page/dom.js";
 import { Hour, totalsOf } from "./page/hour.js";
 import { Log } from "./page/log.js";
 import { parse } from "./page/snapshot.js";
@@ -21,6 +21,7 @@ const WATCH_MS = 1000;
 const HUNG_MS = 6000;
 
 const page = {
+  title: /** @type {HTMLTitleElement} */ (document.querySelector("title")),
   mark: byId("mark", SVGUseElement),
   headline: byId("headline", HTMLElement),
   what: byId("what", HTMLElement),
@@ -97,7 +98,7 @@ function show() {
       : `Live, reported at ${moment(lastAt, lastAt)}`,
   );
   if (!snapshot) return;
-  page.report.hidden = false;
+  setShown(page.report, true);
   setText(page.file, visible(snapshot.primary.path));
   setText(page.version, `Lockstep ${visible(snapshot.version)}`);
   page.copies.show(snapshot, stale);
@@ -116,13 +117,13 @@ function showVerdict({ level, key, headline, what, steps, notes }) {
   setAttribute(page.icon, "href", `icon-${level}.svg`);
   setText(page.headline, headline);
   setText(page.what, what);
-  page.todo.hidden = steps.length === 0;
+  setShown(page.todo, steps.length > 0);
   setList(page.steps, steps, ({ said, command }) =>
     html("li", null, said, ...(command ? [html("code", null, command)] : [])),
   );
   setList(page.notes, notes, (text) => html("li", null, text));
   const name = snapshot?.primary.path.split(/[\\/]/).at(-1) ?? "Lockstep";
-  document.title = `${TITLES[level]}: ${visible(name)}`;
+  setText(page.title, `${TITLES[level]}: ${visible(name)}`);
   // A screen reader says it once: when the state changes, not when a figure in it does.
   if (page.announcement.dataset["key"] === key) return;
   page.announcement.dataset["key"] = key;

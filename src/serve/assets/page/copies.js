@@ -3,7 +3,7 @@
  *
  * @import { Failure, Replica, Snapshot } from "./snapshot.js"
  */
-import { html, mark, setAttribute, setText } from "./dom.js";
+import { html, mark, setAttribute, setShown, setText } from "./dom.js";
 import { proofOf } from "./verdict.js";
 import { bytes, count, latency, sentence, some, span, visible } from "./words.js";
 
@@ -125,13 +125,13 @@ class Card {
     const list = html("dl");
     for (const name of rows) {
       const row = { value: html("span"), more: html("small"), icon: mark("warning").icon };
-      row.icon.setAttribute("hidden", "");
+      setShown(row.icon, false);
       this.#rows.set(name, row);
       list.append(
         html("div", null, html("dt", null, name), html("dd", null, row.icon, row.value, row.more)),
       );
     }
-    this.#error.hidden = true;
+    setShown(this.#error, false);
     this.element = html(
       "article",
       "copy",
@@ -158,12 +158,12 @@ class Card {
     if (!row) throw new Error(`A card has no row "${name}"`);
     setText(row.value, value);
     setText(row.more, visible(more));
-    setAttribute(row.icon, "hidden", level ? null : "");
+    setShown(row.icon, level !== null);
   }
 
   /** @param {Failure | null} failure */
   error(failure) {
-    this.#error.hidden = failure === null;
+    setShown(this.#error, failure !== null);
     const code = failure ? visible(failure.code) : "";
     const texts = failure ? [failure.what, failure.state, failure.next] : [];
     const said = texts.map((text) => sentence(visible(text)));

@@ -23,6 +23,9 @@ export function setAttribute(element, name, value) {
   } else if (is !== String(value)) element.setAttribute(name, String(value));
 }
 
+/** @param {Element} element @param {boolean} isShown */
+export const setShown = (element, isShown) => setAttribute(element, "hidden", isShown ? null : "");
+
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
