@@ -6,7 +6,7 @@
  * @import { Verdict } from "./page/verdict.js"
  */
 import { Copies } from "./page/copies.js";
-import { byId, html, setAttribute, setList, setShown, setText } from "./page/dom.js";
+import { byId, html, mark, setAttribute, setList, setShown, setText } from "./page/dom.js";
 import { Hour, totalsOf } from "./page/hour.js";
 import { Log } from "./page/log.js";
 import { parse } from "./page/snapshot.js";
@@ -121,7 +121,9 @@ function showVerdict({ level, key, headline, what, steps, notes }) {
   setList(page.steps, steps, ({ said, command }) =>
     html("li", null, said, ...(command ? [html("code", null, command)] : [])),
   );
-  setList(page.notes, notes, (text) => html("li", null, text));
+  setList(page.notes, notes, (text) =>
+    html("li", null, mark("warning").icon, html("span", null, text)),
+  );
   const name = snapshot?.primary.path.split(/[\\/]/).at(-1) ?? "Lockstep";
   setText(page.title, `${TITLES[level]}: ${visible(name)}`);
   // A screen reader says it once: when the state changes, not when a figure in it does.

@@ -24,7 +24,7 @@ const HEIGHT = 176;
 const TOP = 10;
 const BOTTOM = 24;
 const LEFT = 62;
-const RIGHT = 10;
+const RIGHT = 18;
 const HOUR = 3_600_000;
 /** Two points further apart than this are not joined: nothing is known of the time between. */
 const GAP_MS = 25_000;
@@ -48,12 +48,13 @@ export class Chart {
     this.plot = svg("svg", { role: "img", height: HEIGHT });
     const title = html("h3", null, kind.title);
     if (kind.path !== undefined) title.append(" ", html("span", "path", kind.path));
-    const legend = html(
-      "p",
-      "legend",
-      ...(kind.latency ? ["thick p50, thin p99; logarithmic"] : []),
+    const legend = html("p", "legend", kind.latency ? "thick p50, thin p99; logarithmic" : "");
+    const caption = html(
+      "figcaption",
+      null,
+      html("div", null, title, this.#said),
+      html("div", null, legend, this.#worst),
     );
-    const caption = html("figcaption", null, title, this.#said, legend, this.#worst);
     this.element = html("figure", "chart", caption, this.plot);
   }
 
@@ -81,10 +82,12 @@ export class Chart {
     setAttribute(this.plot, "width", width);
     setAttribute(this.plot, "viewBox", `0 0 ${width} ${HEIGHT}`);
     this.plot.replaceChildren(
-      ...axis.ticks.map((tick) => this.#line(tick, kind.say(tick), "grid")),
+      ...(values.length > 0 ? axis.ticks : []).map((tick) =>
+        this.#line(tick, kind.say(tick), "grid"),
+      ),
       ...this.#hours(),
       ...this.#shapes(axis.ticks[0] ?? 0),
-      ...(limit === null ? [] : [this.#line(limit, "limit", "limit")]),
+      ...(limit === null || values.length === 0 ? [] : [this.#line(limit, "limit", "limit")]),
       this.#cursor,
     );
     const worst = points.reduce(
@@ -111,7 +114,8 @@ export class Chart {
       at === null
         ? this.#points.at(-1)
         : this.#points.findLast((each) => each.at <= at && at - each.at < GAP_MS);
-    setText(this.#said, near ? this.#reading(near) : "no figures");
+    const none = this.#points.length > 0 ? "no figures" : "no figures yet";
+    setText(this.#said, near ? this.#reading(near) : none);
     if (at === null) return this.#cursor.replaceChildren();
     const x = this.#x(at);
     const dots = near ? [near.value, ...(near.high === undefined ? [] : [near.high])] : [];
@@ -149,20 +153,20 @@ export class Chart {
     );
   }
 
-  /** The quarters of an hour, by the clock on the wall. */
+  /** The quarters of an hour, or the halves where there is little room, by the clock on the wall. */
   #hours() {
-    const step = HOUR / 4;
+    const isNarrow = (this.#width() - LEFT - RIGHT) / 4 < 48;
+    const step = isNarrow ? HOUR / 2 : HOUR / 4;
     const marks = [];
     for (let at = Math.ceil((this.#end - HOUR) / step) * step; at <= this.#end; at += step) {
       const x = this.#x(at);
       const name = moment(at, at, { seconds: false });
-      const anchor = x > this.#width() - RIGHT - 18 ? "end" : "middle";
       marks.push(
         svg(
           "g",
           { class: "time" },
           svg("line", { x1: x, x2: x, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 5 }),
-          svg("text", { x, y: HEIGHT - 5, "text-anchor": anchor }, name),
+          svg("text", { x, y: HEIGHT - 5, "text-anchor": "middle" }, name),
         ),
       );
     }

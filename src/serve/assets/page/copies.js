@@ -52,7 +52,7 @@ export class Copies {
 }
 
 /** @param {Card} card @param {Snapshot} snapshot @param {boolean} stale */
-function showPrimary(card, { primary, failure }, stale) {
+function showPrimary(card, { primary, replicas, failure }, stale) {
   card.state(
     failure
       ? { level: "bad", word: "Fenced: nothing is acknowledged" }
@@ -73,7 +73,8 @@ function showPrimary(card, { primary, failure }, stale) {
     reader === null ? "no reader in its way" : `put off by a reader for ${span(reader)}`,
     "",
   );
-  card.error(failure);
+  const isReplicas = replicas.some(({ lastError }) => lastError?.what === failure?.what);
+  card.error(isReplicas ? null : failure);
 }
 
 /** @param {Card} card @param {Replica} replica @param {Snapshot} snapshot @param {boolean} stale */
@@ -106,8 +107,8 @@ function showReplica(card, replica, { at, primary }, stale) {
 
 /** @param {Card} card @param {string | null} position @param {string} remark */
 function showPosition(card, position, remark) {
-  const [, , frame] = position?.split("/") ?? [];
-  const said = position === null ? "not known" : `frame ${count(Number(frame))}`;
+  const frame = Number(position?.split("/")[2]);
+  const said = Number.isInteger(frame) ? `frame ${count(frame)}` : "not known";
   card.row("Position", remark ? `${said}, ${remark}` : said, position ?? "");
 }
 

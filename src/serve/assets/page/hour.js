@@ -104,7 +104,10 @@ export class Hour {
   /** @param {Snapshot} snapshot @param {string[]} paths */
   #tabulate({ at, history }, paths) {
     const heads = ["Until", "Commits/s", "Bytes/s", "Commit p50", "Commit p99"];
-    for (const path of paths) heads.push(`Sync p50 ${path}`, `Sync p99 ${path}`);
+    paths.forEach((_, at) => {
+      const whose = paths.length === 1 ? "Sync" : `Replica ${at + 1} sync`;
+      heads.push(`${whose} p50`, `${whose} p99`);
+    });
     heads.push("Log");
     const rows = Map.groupBy(history, (each) => Math.ceil(Date.parse(each.at) / ROW_MS));
     this.#table.replaceChildren(
@@ -159,7 +162,7 @@ function figuresOf(paths) {
     ...paths.map((path, at) => band("Sync latency", (each) => each.syncMs[at], path)),
     plain({ title: "Commits per second", say: short }, (each) => each.commits / each.seconds),
     plain(
-      { title: "Bytes committed per second", say: bytes, binary: true },
+      { title: "Bytes per second", say: bytes, binary: true },
       (each) => each.bytes / each.seconds,
     ),
     plain({ title: "Write-ahead log", say: bytes, binary: true }, (each) => each.logBytes, true),
@@ -198,7 +201,7 @@ function cell(tag, text, scope) {
 export function totalsOf({ commits, bytes: written, checkpoints, ringBytes, ringLimitBytes }) {
   return [
     ["Commits", count(commits)],
-    ["Committed", bytes(written)],
+    ["Bytes committed", bytes(written)],
     ["Checkpoints", count(checkpoints)],
     ["Ring, on its way to the replicas", `${bytes(ringBytes)} of ${bytes(ringLimitBytes)}`],
   ];
