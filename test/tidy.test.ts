@@ -15,7 +15,7 @@ import { codes } from "../src/errors.ts";
 const LAYERS = [
   ["invariant", "errors", "node-version"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
-  ["node-version", "driver", "options", "dsn", "observe"],
+  ["node-version", "driver", "options", "dsn", "histogram", "metrics", "channels", "observe"],
   ["targets/"],
   ["lineage/"],
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak
@@ -24,7 +24,7 @@ const LAYERS = [
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share
-  ["serve/"], // shows a replication to others
+  ["serve/", "observe/"], // shows a replication to others
   ["index", "better-sqlite3"],
   ["bench/", "bench"], // measures what applications use
   ["cli/"],
@@ -33,7 +33,6 @@ const LAYERS = [
 /** Files that nothing imports, each with what starts it. */
 const STARTED_BY_HAND: Record<string, string> = {
   "cli/main": "bin/lockstep.cjs",
-  "serve/page": "whoever serves it; a test does",
 };
 
 const FILE_LINES_MAX = 400;

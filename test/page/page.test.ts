@@ -337,7 +337,7 @@ describe("the page", { skip: noChromium }, () => {
   test("the keyboard reaches everything, and shows where it is", async () => {
     const events = Array.from({ length: 30 }, (_, at) => ({
       ...{ at: new Date(Date.now() - at * 1000).toISOString(), level: "info" as const },
-      ...{ what: `Event ${at}`, detail: null },
+      ...{ what: `Event ${at}`, detail: "" },
     }));
     await opened(healthy({ events }), async ({ tab }) => {
       await tab.until(`!document.querySelector("#more").hidden`);
@@ -369,12 +369,9 @@ describe("the page", { skip: noChromium }, () => {
   for (const width of [320, 360, 1280, 1600]) {
     test(`nothing is cut off at ${width} pixels`, async () => {
       const long = `/srv/${"a-very-long-name-without-a-break".repeat(6)}/app.db`;
-      const snapshot = detached();
-      snapshot.replicas.push(replica({ path: long }), {
-        ...snapshot.replicas[0]!,
-        path: `${long}2`,
-      });
-      snapshot.history = healthy({ replicas: snapshot.replicas }).history;
+      const [gone] = detached().replicas;
+      const replicas = [gone!, replica({ path: long }), { ...gone!, path: `${long}2` }];
+      const snapshot = { ...detached(), replicas, history: healthy({ replicas }).history };
       await opened(snapshot, async ({ tab }) => {
         await tab.show({ width });
         await tab.until(level("bad"));

@@ -61,18 +61,14 @@ export function healthy(parts: Partial<Snapshot> = {}, now = Date.now()): Snapsh
     history: history(now, replicas.length),
     events: [
       {
-        at: ago(9 * 60_000),
-        level: "info",
-        what: "Checkpoint: all of the log is in every file",
-        detail: "2,048 frames in 212 ms",
+        ...{ at: ago(9 * 60_000), level: "info", detail: "" },
+        what: "The checkpoint that was put off is done",
       },
       {
-        at: ago(51 * HOUR),
-        level: "info",
-        what: `${REPLICA} was proven to restore`,
-        detail: "integrity_check ok, 48,213 pages equal",
+        ...{ at: ago(11 * 60_000), level: "warning", detail: "a reader is in the way" },
+        what: "A checkpoint is put off: the log grows",
       },
-      { at: ago(52 * HOUR), level: "info", what: "Opened: the copies are in step", detail: null },
+      { at: ago(51 * HOUR), level: "info", what: `${REPLICA} holds all again`, detail: "" },
     ],
     ...parts,
   };
@@ -158,7 +154,7 @@ export function hostile(): Snapshot {
     failure: error,
     healthy: false,
     reasons: [markup],
-    events: [{ at: whole.at, level: "error", what: markup, detail: { [markup]: markup } }],
+    events: [{ at: whole.at, level: "error", what: markup, detail: markup }],
   };
 }
 

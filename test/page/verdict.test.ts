@@ -51,23 +51,23 @@ describe("the verdict", () => {
   });
 
   test("since when: by the oldest event that names it since it was well, else by its lag", () => {
-    const snapshot = detached(NOW);
     const event = (minutes: number, level: "info" | "error", what: string) => ({
       at: new Date(NOW - minutes * 60_000).toISOString(),
-      ...{ level, what, detail: null },
+      ...{ level, what, detail: "" },
     });
-    snapshot.events = [
+    const events = [
       event(3, "error", `${REPLICA} cannot come back yet`),
-      event(4, "error", "/mnt/c is another one"),
-      event(5, "error", `${REPLICA} failed`),
-      event(6, "info", `${REPLICA} rejoined`),
-      event(9, "error", `${REPLICA} failed`),
+      event(4, "error", "Commits go on without /mnt/c"),
+      event(5, "error", `Commits go on without ${REPLICA}`),
+      event(6, "info", `${REPLICA} holds all again`),
+      event(9, "error", `Commits go on without ${REPLICA}`),
     ];
-    assert.match(verdictOf(snapshot).headline, new RegExp(`since ${clock(NOW - 5 * 60_000)};`));
-    snapshot.events = [];
-    assert.match(verdictOf(snapshot).headline, new RegExp(`since ${clock(NOW - 7 * 60_000)};`));
-    snapshot.replicas = [replica({ state: "detached" })];
-    assert.match(verdictOf(snapshot).headline, /is out of step; commits go on without it\.$/);
+    const said = (parts: Partial<Snapshot>): string =>
+      verdictOf({ ...detached(NOW), ...parts }).headline;
+    assert.match(said({ events }), new RegExp(`since ${clock(NOW - 5 * 60_000)};`));
+    assert.match(said({ events: [] }), new RegExp(`since ${clock(NOW - 7 * 60_000)};`));
+    const replicas = [replica({ state: "detached" })];
+    assert.match(said({ events: [], replicas }), /is out of step; commits go on without it\.$/);
   });
 
   test("fenced: nothing is acknowledged", () => {
@@ -88,11 +88,9 @@ describe("the verdict", () => {
   });
 
   test("several: how many of how many", () => {
-    const snapshot = detached(NOW);
-    snapshot.replicas.push(
-      { ...snapshot.replicas[0]!, path: "/mnt/c/app.db" },
-      replica({ path: "/d" }),
-    );
+    const [gone] = detached(NOW).replicas;
+    const replicas = [gone!, { ...gone!, path: "/mnt/c/app.db" }, replica({ path: "/d" })];
+    const snapshot = { ...detached(NOW), replicas };
     assert.match(
       verdictOf(snapshot).headline,
       /^2 of 3 replicas are out of step since .*without them\.$/,

@@ -2,7 +2,7 @@
  * The last hour: a chart for each figure, one moment that is read off all of them, and the same as a table.
  *
  * @import { Kind, Point } from "./chart.js"
- * @import { Interval, Latency, Snapshot } from "./snapshot.js"
+ * @import { Percentiles, Sample, Snapshot } from "./snapshot.js"
  */
 import { Chart } from "./chart.js";
 import { byId, html, setAttribute, setText } from "./dom.js";
@@ -11,7 +11,7 @@ import { bytes, count, latency, moment, short, visible } from "./words.js";
 /** One row of the table. */
 const ROW_MS = 5 * 60_000;
 
-/** @typedef {{ chart: Chart, pointOf: (interval: Interval) => Point | null, limited: boolean }} Figure */
+/** @typedef {{ chart: Chart, pointOf: (sample: Sample) => Point | null, limited: boolean }} Figure */
 
 export class Hour {
   #charts = byId("charts", HTMLElement);
@@ -32,8 +32,8 @@ export class Hour {
   constructor() {
     this.#range.addEventListener("input", () => {
       const last = Number(this.#range.value) === Number(this.#range.max);
-      const interval = this.#snapshot?.history[Number(this.#range.value)];
-      this.#point(last || !interval ? null : Date.parse(interval.at));
+      const sample = this.#snapshot?.history[Number(this.#range.value)];
+      this.#point(last || !sample ? null : Date.parse(sample.at));
     });
     this.#charts.addEventListener("pointermove", (event) => {
       const on = this.#figures.find(({ chart }) =>
@@ -85,8 +85,8 @@ export class Hour {
 
   /** @param {number} time @returns {number | null} */
   #nearest(time) {
-    const interval = this.#snapshot?.history.findLast(({ at }) => Date.parse(at) <= time);
-    return interval ? Date.parse(interval.at) : null;
+    const sample = this.#snapshot?.history.findLast(({ at }) => Date.parse(at) <= time);
+    return sample ? Date.parse(sample.at) : null;
   }
 
   /** @param {number | null} at */
@@ -122,12 +122,12 @@ export class Hour {
         null,
         ...[...rows]
           .reverse()
-          .map(([row, intervals]) =>
+          .map(([row, samples]) =>
             html(
               "tr",
               null,
               cell("th", moment(row * ROW_MS, Date.parse(at), { seconds: false }), "row"),
-              ...cellsOf(intervals, paths.length).map((text) => cell("td", text)),
+              ...cellsOf(samples, paths.length).map((text) => cell("td", text)),
             ),
           ),
       ),
@@ -137,13 +137,13 @@ export class Hour {
 
 /** @param {string[]} paths @returns {Figure[]} */
 function figuresOf(paths) {
-  /** @param {Kind} kind @param {(interval: Interval) => number} figureOf */
+  /** @param {Kind} kind @param {(sample: Sample) => number} figureOf */
   const plain = (kind, figureOf, limited = false) => ({
     chart: new Chart(kind),
     limited,
-    pointOf: (/** @type {Interval} */ each) => ({ at: Date.parse(each.at), value: figureOf(each) }),
+    pointOf: (/** @type {Sample} */ each) => ({ at: Date.parse(each.at), value: figureOf(each) }),
   });
-  /** @param {string} title @param {(interval: Interval) => Latency | null | undefined} latencyOf @param {string} [path] */
+  /** @param {string} title @param {(sample: Sample) => Percentiles | undefined} latencyOf @param {string} [path] */
   const band = (title, latencyOf, path) => ({
     chart: new Chart({
       title,
@@ -152,7 +152,7 @@ function figuresOf(paths) {
       ...(path === undefined ? {} : { path }),
     }),
     limited: false,
-    pointOf: (/** @type {Interval} */ each) => {
+    pointOf: (/** @type {Sample} */ each) => {
       const found = latencyOf(each);
       return found ? { at: Date.parse(each.at), value: found.p50, high: found.p99 } : null;
     },
@@ -169,14 +169,14 @@ function figuresOf(paths) {
   ];
 }
 
-/** @param {Interval[]} intervals @param {number} replicas @returns {string[]} */
-function cellsOf(intervals, replicas) {
-  /** @param {(each: Interval) => number} figureOf */
-  const sum = (figureOf) => intervals.reduce((total, each) => total + figureOf(each), 0);
+/** @param {Sample[]} samples @param {number} replicas @returns {string[]} */
+function cellsOf(samples, replicas) {
+  /** @param {(each: Sample) => number} figureOf */
+  const sum = (figureOf) => samples.reduce((total, each) => total + figureOf(each), 0);
   const seconds = sum((each) => each.seconds);
-  /** @param {(each: Interval) => Latency | null | undefined} latencyOf */
+  /** @param {(each: Sample) => Percentiles | undefined} latencyOf */
   const both = (latencyOf) => {
-    const known = intervals.map(latencyOf).filter((each) => !!each);
+    const known = samples.map(latencyOf).filter((each) => !!each);
     const p50 = known.map((each) => each.p50).sort((a, b) => a - b)[known.length >> 1];
     if (p50 === undefined) return ["none", "none"];
     return [latency(p50), latency(Math.max(...known.map((each) => each.p99)))];
@@ -186,7 +186,7 @@ function cellsOf(intervals, replicas) {
     bytes(sum((each) => each.bytes) / seconds),
     ...both((each) => each.commitMs),
     ...Array.from({ length: replicas }, (_, at) => both((each) => each.syncMs[at])).flat(),
-    bytes(Math.max(...intervals.map((each) => each.logBytes))),
+    bytes(Math.max(...samples.map((each) => each.logBytes))),
   ];
 }
 

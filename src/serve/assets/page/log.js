@@ -1,7 +1,7 @@
 /**
  * The events, newest first; the first few until somebody asks for all.
  *
- * @import { Happening, Snapshot } from "./snapshot.js"
+ * @import { RecordedEvent, Snapshot } from "./snapshot.js"
  */
 import { byId, html, mark, setText } from "./dom.js";
 import { moment, visible } from "./words.js";
@@ -53,14 +53,13 @@ export class Log {
   }
 }
 
-/** @param {Happening} event @param {number} now */
+/** @param {RecordedEvent} event @param {number} now */
 function rowOf({ at, level, what, detail }, now) {
   const { icon, word } = LEVELS[level] ?? LEVELS.info;
   const time = html("time", null, moment(at, now));
   time.dateTime = at;
-  const more = detailOf(detail);
   const said = html("td", null, html("span", null, visible(what)));
-  if (more) said.append(html("small", null, visible(more)));
+  if (detail) said.append(html("small", null, visible(detail)));
   return html(
     "tr",
     level,
@@ -68,10 +67,4 @@ function rowOf({ at, level, what, detail }, now) {
     html("td", "level", html("span", null, mark(icon).icon, word)),
     said,
   );
-}
-
-/** @param {unknown} detail */
-function detailOf(detail) {
-  if (detail === null || detail === undefined) return "";
-  return typeof detail === "string" ? detail : JSON.stringify(detail);
 }

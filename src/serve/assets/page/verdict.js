@@ -42,7 +42,8 @@ export function verdictOf(snapshot) {
   if (failure) {
     const [culprit] = unwell.filter(({ lastError }) => lastError?.code === failure.code);
     const which = culprit ? `The replica ${visible(culprit.path)} failed, and nothing` : "Nothing";
-    const since = sinceOf(snapshot, culprit ?? null);
+    const fenced = snapshot.events.find((event) => event.level === "error");
+    const since = sinceWords(snapshot, fenced ? Date.parse(fenced.at) : null);
     return bad(`${which} is acknowledged${since}.`, [failure], []);
   }
   if (replicas.length === 0) {
@@ -68,7 +69,7 @@ export function verdictOf(snapshot) {
     notes,
   };
 
-  /** @param {string} headline @param {Failure[]} failures @param {string[]} further @returns {Verdict} */
+  /** @param {string} headline @param {Failure[]} failures @param {readonly string[]} further @returns {Verdict} */
   function bad(headline, failures, further) {
     const said = failures.flatMap(({ what, state }) => [what, state]);
     const steps = unique(failures.map(({ next }) => next)).map((said) => ({ said }));
@@ -131,32 +132,31 @@ export function proofOf({ lastProof }, now) {
 }
 
 /**
- * Since when a replica, or any, is not as it should be: by the events that name it, else by how far it is
- * behind. Null if neither tells.
+ * Since when a replica is not as it should be: by the events that name it, else by how long it is behind.
+ * Null if neither tells.
  * @param {Snapshot} snapshot
- * @param {Replica | null} replica
+ * @param {Replica} replica
  * @returns {number | null}
  */
 export function outSince({ at, events }, replica) {
   let since = null;
   for (const event of events) {
-    if (replica && !`${event.what} ${JSON.stringify(event.detail)}`.includes(replica.path))
-      continue;
+    if (!`${event.what} ${event.detail}`.includes(replica.path)) continue;
     if (event.level === "info") break;
     since = Date.parse(event.at);
   }
   if (since !== null) return since;
-  return replica && replica.lag.seconds > 0 ? Date.parse(at) - replica.lag.seconds * 1000 : null;
+  return replica.lag.seconds > 0 ? Date.parse(at) - replica.lag.seconds * 1000 : null;
 }
 
 // --- internal ---
 
-/** @param {Snapshot} snapshot @param {Replica | null} replica */
-function sinceOf(snapshot, replica) {
-  const since = outSince(snapshot, replica);
-  if (since === null) return "";
-  return ` since ${moment(since, Date.parse(snapshot.at), { seconds: false })}`;
-}
+/** @param {Snapshot} snapshot @param {Replica} replica */
+const sinceOf = (snapshot, replica) => sinceWords(snapshot, outSince(snapshot, replica));
+
+/** @param {Snapshot} snapshot @param {number | null} since */
+const sinceWords = ({ at }, since) =>
+  since === null ? "" : ` since ${moment(since, Date.parse(at), { seconds: false })}`;
 
 /** @param {Snapshot} snapshot @param {Replica[]} unwell */
 function outOfStep(snapshot, unwell) {
@@ -173,9 +173,7 @@ function outOfStep(snapshot, unwell) {
     .map((replica) => outSince(snapshot, replica))
     .filter((each) => each !== null);
   const since = starts.length > 0 ? Math.min(...starts) : null;
-  const when =
-    since === null ? "" : ` since ${moment(since, Date.parse(snapshot.at), { seconds: false })}`;
-  const which = `${unwell.length} of ${snapshot.replicas.length} replicas are out of step${when}`;
+  const which = `${unwell.length} of ${snapshot.replicas.length} replicas are out of step${sinceWords(snapshot, since)}`;
   return goesOn ? `${which}; commits go on without them.` : `${which}.`;
 }
 
