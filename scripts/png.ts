@@ -8,12 +8,13 @@ import { crc32, deflateSync, inflateSync } from "node:zlib";
 
 const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
 const COLOURS_MAX = 256;
+const COLOURS_EXACT = 64;
 
 export function shrink(png: Buffer): Buffer {
   const { width, height, rows } = decode(png);
   const counts = new Map<number, number>();
   for (const colour of rows) counts.set(colour, (counts.get(colour) ?? 0) + 1);
-  const palette = [...paletteOf(counts)];
+  const palette = paletteOf(counts);
   const indexes = new Map(palette.map((colour, at) => [colour, at]));
   const raw = Buffer.alloc(height * (width + 1));
   rows.forEach((colour, at) => {
@@ -39,18 +40,19 @@ export function shrink(png: Buffer): Buffer {
 // --- internal ---
 
 /**
- * Colours that are alike become the most frequent of them; what alike means is made coarser until few
- * enough are left. So a flat colour stays as it is, and a rare one is not lost to shades of a frequent one.
+ * The most frequent colours stay as they are. Of the others those that are alike become one; what alike means
+ * is made coarser until few enough are left, so that a rare colour is not lost to shades of a frequent one.
  */
-function paletteOf(counts: Map<number, number>): Iterable<number> {
+function paletteOf(counts: Map<number, number>): number[] {
   const ordered = [...counts].sort(([, a], [, b]) => b - a).map(([colour]) => colour);
+  const exact = ordered.splice(0, COLOURS_EXACT);
   for (let bits = 0; ; bits++) {
     const kept = new Map<number, number>();
     for (const colour of ordered) {
       const like = [16, 8, 0].reduce((key, at) => key * 256 + (((colour >> at) & 255) >> bits), 0);
       if (!kept.has(like)) kept.set(like, colour);
     }
-    if (kept.size <= COLOURS_MAX) return kept.values();
+    if (exact.length + kept.size <= COLOURS_MAX) return [...exact, ...kept.values()];
   }
 }
 

@@ -286,6 +286,9 @@ describe("the page", { skip: noChromium }, () => {
         `[...document.querySelectorAll(".chart .low")].map((each) => each.getBBox().x + each.getBBox().width)`,
       );
       assert.ok(ends[1]! < ends[0]! - 40, "what was not measured is not drawn");
+      const said = await tab.text(".chart:nth-child(2) .said");
+      assert.match(said, /^none since \d\d:\d\d:\d\d$/, "nor said to be the latest");
+      assert.match(names[1] ?? "", /: last none since \d\d:\d\d:\d\d;/);
     });
   });
 

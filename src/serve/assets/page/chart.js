@@ -65,8 +65,13 @@ export class Chart {
     return this.#end - HOUR + ((clientX - left - LEFT) / width) * HOUR;
   }
 
-  /** @param {Point[]} points oldest first @param {number} end @param {number | null} limit */
-  draw(points, end, limit = null) {
+  /**
+   * @param {Point[]} points oldest first
+   * @param {number} latest when the latest sample ended, whether it had such a figure or not
+   * @param {number} end what time it is
+   * @param {number | null} limit
+   */
+  draw(points, latest, end, limit) {
     this.#points = points;
     this.#end = end;
     const width = this.#width();
@@ -99,30 +104,30 @@ export class Chart {
       ? `highest ${kind.latency ? "p99 " : ""}${kind.say(worst.value)} at ${moment(worst.at, end)}`
       : "";
     setText(this.#worst, said);
-    const last = points.at(-1);
     const name = `${kind.title}${kind.path === undefined ? "" : ` of ${kind.path}`} over the last hour`;
-    setAttribute(
-      this.plot,
-      "aria-label",
-      last ? `${name}: last ${this.#reading(last)}; ${said}` : `${name}: no figures yet`,
+    const last = `last ${this.#sayAt(latest)}`;
+    setAttribute(this.plot, "aria-label", [`${name}: ${last}`, said].filter(Boolean).join("; "));
+  }
+
+  /** Says what a sample had, and marks it. @param {number} at when it ended @param {boolean} isMarked */
+  point(at, isMarked) {
+    setText(this.#said, this.#sayAt(at));
+    if (!isMarked) return this.#cursor.replaceChildren();
+    const x = this.#x(at);
+    const point = this.#points.find((each) => each.at === at);
+    const values = point ? [point.value, ...(point.high === undefined ? [] : [point.high])] : [];
+    this.#cursor.replaceChildren(
+      svg("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }),
+      ...values.map((value) => svg("circle", { cx: x, cy: this.#y(value), r: 3.5 })),
     );
   }
 
-  /** Says what was at a moment; the last figure if that is null. @param {number | null} at */
-  point(at) {
-    const near =
-      at === null
-        ? this.#points.at(-1)
-        : this.#points.findLast((each) => each.at <= at && at - each.at < GAP_MS);
-    const none = this.#points.length > 0 ? "no figures" : "no figures yet";
-    setText(this.#said, near ? this.#reading(near) : none);
-    if (at === null) return this.#cursor.replaceChildren();
-    const x = this.#x(at);
-    const dots = near ? [near.value, ...(near.high === undefined ? [] : [near.high])] : [];
-    this.#cursor.replaceChildren(
-      svg("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }),
-      ...dots.map((value) => svg("circle", { cx: x, cy: this.#y(value), r: 3.5 })),
-    );
+  /** A figure that is missing is not the one before it. @param {number} at */
+  #sayAt(at) {
+    const point = this.#points.find((each) => each.at === at);
+    if (point) return this.#reading(point);
+    const before = this.#points.findLast((each) => each.at < at);
+    return before ? `none since ${moment(before.at, this.#end)}` : "none yet";
   }
 
   /** @param {Point} point */

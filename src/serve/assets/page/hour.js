@@ -74,9 +74,15 @@ export class Hour {
     if (!snapshot) return;
     const { history, primary } = snapshot;
     const end = Date.parse(snapshot.at);
+    const latest = Date.parse(history.at(-1)?.at ?? snapshot.at);
     for (const { chart, pointOf, limited } of this.#figures) {
       const points = history.map(pointOf).filter((each) => each !== null);
-      chart.draw(points, end, limited && primary.logLimitBytes > 0 ? primary.logLimitBytes : null);
+      chart.draw(
+        points,
+        latest,
+        end,
+        limited && primary.logLimitBytes > 0 ? primary.logLimitBytes : null,
+      );
     }
     setAttribute(this.#range, "max", Math.max(0, history.length - 1));
     this.#range.disabled = history.length < 2;
@@ -98,7 +104,8 @@ export class Hour {
     this.#range.value = String(index < 0 ? history.length - 1 : index);
     setAttribute(this.#range, "aria-valuetext", said);
     setText(this.#said, said);
-    for (const { chart } of this.#figures) chart.point(this.#at);
+    const latest = Date.parse(history.at(-1)?.at ?? String(now));
+    for (const { chart } of this.#figures) chart.point(this.#at ?? latest, this.#at !== null);
   }
 
   /** @param {Snapshot} snapshot @param {string[]} paths */

@@ -2,12 +2,12 @@
  * What the process reports each second, and the one place where it is read. All of it may have been
  * chosen by somebody else (paths, messages): it is shown as text, never as markup.
  *
- * @typedef {import("../../snapshot.ts").Snapshot} Snapshot
- * @typedef {import("../../snapshot.ts").SnapshotReplica} Replica
- * @typedef {import("../../snapshot.ts").Failure} Failure
- * @typedef {import("../../snapshot.ts").Sample} Sample
- * @typedef {import("../../snapshot.ts").RecordedEvent} RecordedEvent
- * @typedef {import("../../../histogram.ts").Percentiles} Percentiles
+ * @typedef {import("../../snapshot.js").Snapshot} Snapshot
+ * @typedef {import("../../snapshot.js").SnapshotReplica} Replica
+ * @typedef {import("../../snapshot.js").Failure} Failure
+ * @typedef {import("../../snapshot.js").Sample} Sample
+ * @typedef {import("../../snapshot.js").RecordedEvent} RecordedEvent
+ * @typedef {import("../../../histogram.js").Percentiles} Percentiles
  */
 
 /**
