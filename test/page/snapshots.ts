@@ -91,7 +91,7 @@ export function detached(now = Date.now(), sinceMs = 7 * 60_000): Snapshot {
       ),
     ],
     healthy: false,
-    reasons: [`${REPLICA} is detached`],
+    reasons: [`${REPLICA} is detached, commits go on without it: ${GONE.what}`],
     history: whole.history.map((each) =>
       Date.parse(each.at) < Date.parse(since) ? each : { ...each, syncMs: [null] },
     ),
@@ -114,7 +114,7 @@ export function rejoining(now = Date.now()): Snapshot {
     replicas: [
       replica({ state: "rejoining", lag: { frames: 411, bytes: 1_693_000, seconds: 2 } }, now),
     ],
-    reasons: [`${REPLICA} is rejoining`],
+    reasons: [`${REPLICA} is rejoining, it may lack acknowledged commits`],
   };
 }
 
@@ -127,7 +127,7 @@ export function failed(now = Date.now()): Snapshot {
     replicas: [replica({ state: "failed", position: null, lastError: FULL, syncMs: null }, now)],
     failure: FULL,
     healthy: false,
-    reasons: [FULL.what],
+    reasons: [`Nothing more is acknowledged: ${FULL.what}`, `${REPLICA} is failed: ${FULL.what}`],
     events: [
       {
         at,

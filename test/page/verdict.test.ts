@@ -111,6 +111,32 @@ describe("the verdict", () => {
     assert.equal(steps[0]?.command, `lockstep scrub ${PRIMARY} ${REPLICA}`);
   });
 
+  test("mirroring, but seconds behind: since when, and why that may be", () => {
+    const lag = (seconds: number) => ({ lag: { frames: 9, bytes: 37_000, seconds } });
+    const after = (seconds: number) =>
+      verdictOf(healthy({ replicas: [replica(lag(seconds), NOW)] }, NOW));
+    assert.equal(after(4).level, "good");
+    assert.equal(after(120).level, "warning");
+    assert.equal(
+      after(120).headline,
+      `The replica ${REPLICA} is behind since ${clock(NOW - 120_000)}.`,
+    );
+    assert.equal(after(60).key, after(61).key);
+    assert.notEqual(after(4).key, after(60).key);
+  });
+
+  test("no reason is kept quiet, and none is said twice", () => {
+    const rot = "/mnt/c/app.db has a page that has rotted";
+    const snapshot = detached(NOW);
+    const also = verdictOf({ ...snapshot, reasons: [...snapshot.reasons, rot] });
+    assert.equal(also.what, `${verdictOf(snapshot).what} ${rot}.`);
+    const reasons = [`Nothing more is acknowledged: ${failed(NOW).failure?.what}`, rot];
+    assert.equal(
+      verdictOf({ ...failed(NOW), reasons }).what,
+      `${verdictOf(failed(NOW)).what} ${rot}.`,
+    );
+  });
+
   test("what calls itself healthy is not, if a replica is not mirroring", () => {
     for (const state of ["failed", "detached", "rejoining", "closed"] as const) {
       const snapshot = healthy({ healthy: true, replicas: [replica({ state }, NOW)] }, NOW);
@@ -119,11 +145,17 @@ describe("the verdict", () => {
   });
 
   test("notes: a proof that is missing or old, a log and a ring nearly full, a reader in the way", () => {
-    const noted = (parts: Partial<Snapshot>): string => verdictOf(healthy(parts, NOW)).notes.join();
+    const noted = (parts: Partial<Snapshot>): string =>
+      verdictOf(healthy(parts, NOW))
+        .notes.map(({ said, command }) => `${said} ${command}`)
+        .join();
     const proven = (ago: number): Partial<Snapshot> => ({
       replicas: [replica({ lastProof: new Date(NOW - ago).toISOString() }, NOW)],
     });
-    assert.match(noted({ replicas: [replica({ lastProof: null }, NOW)] }), /was never proven/);
+    assert.match(
+      noted({ replicas: [replica({ lastProof: null }, NOW)] }),
+      /was never proven to restore\. To prove it: lockstep drill \/var\/lib\/app\/app\.db \/mnt\/b\/app\.db/,
+    );
     assert.match(noted(proven(PROOF_OLD_MS + 1)), /last proven to restore 8 days ago/);
     assert.equal(noted(proven(PROOF_OLD_MS)), "");
     const primary = healthy({}, NOW).primary;

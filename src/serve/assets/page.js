@@ -3,7 +3,7 @@
  * for a while it shows as not known: old figures must never look healthy.
  *
  * @import { Snapshot } from "./page/snapshot.js"
- * @import { Verdict } from "./page/verdict.js"
+ * @import { Step, Verdict } from "./page/verdict.js"
  */
 import { Copies } from "./page/copies.js";
 import { byId, html, mark, setAttribute, setList, setShown, setText } from "./page/dom.js";
@@ -118,12 +118,8 @@ function showVerdict({ level, key, headline, what, steps, notes }) {
   setText(page.headline, headline);
   setText(page.what, what);
   setShown(page.todo, steps.length > 0);
-  setList(page.steps, steps, ({ said, command }) =>
-    html("li", null, said, ...(command ? [html("code", null, command)] : [])),
-  );
-  setList(page.notes, notes, (text) =>
-    html("li", null, mark("warning").icon, html("span", null, text)),
-  );
+  setList(page.steps, steps, (step) => html("li", null, stepOf(step)));
+  setList(page.notes, notes, (note) => html("li", null, mark("warning").icon, stepOf(note)));
   const name = snapshot?.primary.path.split(/[\\/]/).at(-1) ?? "Lockstep";
   setText(page.title, `${TITLES[level]}: ${visible(name)}`);
   // A screen reader says it once: when the state changes, not when a figure in it does.
@@ -135,9 +131,14 @@ function showVerdict({ level, key, headline, what, steps, notes }) {
   );
 }
 
+/** @param {Step} step */
+function stepOf({ said, command }) {
+  return html("span", null, said, ...(command ? [" ", html("code", null, command)] : []));
+}
+
 const TITLES = {
   good: "In step",
-  warning: "Catching up",
+  warning: "Behind",
   bad: "Out of step",
   lost: "No connection",
 };

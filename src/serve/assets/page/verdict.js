@@ -13,12 +13,14 @@
  * @property {string} headline one sentence
  * @property {string} what what happened and what state the data is in; may be empty
  * @property {Step[]} steps what to do, most urgent first
- * @property {string[]} notes what is not urgent, but should be known
+ * @property {Step[]} notes what is not urgent, but should be known
  */
 import { argument, bytes, moment, sentence, span, visible } from "./words.js";
 
 /** From here on it was too long ago: a day more than a week, so that a weekly drill is never late. */
 export const PROOF_OLD_MS = 8 * 86_400_000;
+/** A replica that mirrors may lack a commit for so long before it is said to be behind, in seconds. */
+const BEHIND_SECONDS = 5;
 /** A reader may put a checkpoint off for so long before it is worth a word. */
 const READER_OLD_MS = 5 * 60_000;
 /** Of a limit. */
@@ -32,32 +34,43 @@ export function verdictOf(snapshot) {
   const { replicas, reasons, failure, healthy } = snapshot;
   const unwell = replicas.filter((replica) => replica.state !== "mirroring");
   const errors = unwell.flatMap(({ lastError }) => (lastError ? [lastError] : []));
+  const behind = replicas.filter((each) => each.lag.seconds > BEHIND_SECONDS);
+  const others = reasons.filter((reason) => !isSaid(reason, unwell, failure));
   const notes = notesOf(snapshot);
   const key = JSON.stringify([
     failure?.code,
     healthy,
     reasons.length,
-    replicas.map(({ path, state, lastError }) => [path, state, lastError?.code]),
+    replicas.map((each) => [each.path, each.state, each.lastError?.code, behind.includes(each)]),
   ]);
   if (failure) {
     const [culprit] = unwell.filter(({ lastError }) => lastError?.code === failure.code);
     const which = culprit ? `The replica ${visible(culprit.path)} failed, and nothing` : "Nothing";
     const fenced = snapshot.events.find((event) => event.level === "error");
     const since = sinceWords(snapshot, fenced ? Date.parse(fenced.at) : null);
-    return bad(`${which} is acknowledged${since}.`, [failure], []);
+    return bad(`${which} is acknowledged${since}.`, [failure], others);
   }
   if (replicas.length === 0) {
-    return bad("There is no replica: one file holds everything.", [], reasons);
+    return bad("There is no replica: one file holds everything.", [], others);
   }
   if (unwell.length > 0) {
     if (unwell.every(({ state }) => state === "rejoining")) {
-      return { ...bad(catchingUp(snapshot, unwell), [], []), level: "warning" };
+      return { ...bad(catchingUp(snapshot, unwell), [], others), level: "warning" };
     }
-    return bad(outOfStep(snapshot, unwell), errors, errors.length > 0 ? [] : reasons);
+    return bad(outOfStep(snapshot, unwell), errors, others);
   }
   if (!healthy) {
-    const [first = "It does not say why", ...others] = reasons.map(visible);
-    return bad(`Something is wrong: ${sentence(first)}`, [], others);
+    const [first = "It does not say what", ...more] = others.map(visible);
+    return bad(`Something is wrong: ${sentence(first)}`, [], more);
+  }
+  const [slow] = behind;
+  if (slow) {
+    const since = sinceWords(snapshot, Date.parse(snapshot.at) - slow.lag.seconds * 1000);
+    const said = "It gets every commit, but later: its disk or the way there may be too slow.";
+    return {
+      ...{ level: "warning", key, what: "", notes, steps: [{ said }] },
+      headline: `The replica ${visible(slow.path)} is behind${since}.`,
+    };
   }
   const copies = replicas.length + 1;
   return {
@@ -151,6 +164,14 @@ export function outSince({ at, events }, replica) {
 
 // --- internal ---
 
+/**
+ * Is a reason for being unhealthy said already, by what is said of a replica or of what fenced?
+ * @param {string} reason @param {Replica[]} unwell @param {Failure | null} failure
+ */
+const isSaid = (reason, unwell, failure) =>
+  (failure !== null && reason.endsWith(failure.what)) ||
+  unwell.some(({ path }) => reason.startsWith(`${path} is `));
+
 /** @param {Snapshot} snapshot @param {Replica} replica */
 const sinceOf = (snapshot, replica) => sinceWords(snapshot, outSince(snapshot, replica));
 
@@ -203,6 +224,7 @@ const command = (name, { primary, replicas }) =>
 
 /** @param {Snapshot} snapshot */
 function notesOf({ at, primary, replicas, ringBytes, ringLimitBytes }) {
+  /** @type {Step[]} */
   const notes = [];
   const now = Date.parse(at);
   for (const replica of replicas) {
@@ -210,23 +232,26 @@ function notesOf({ at, primary, replicas, ringBytes, ringLimitBytes }) {
     if (level === "good") continue;
     const when =
       said === "never" ? "was never proven to restore" : `was last proven to restore ${said}`;
-    notes.push(`The replica ${visible(replica.path)} ${when}. To prove it: lockstep drill`);
+    const drill = visible(`lockstep drill ${argument(primary.path)} ${argument(replica.path)}`);
+    notes.push({
+      said: `The replica ${visible(replica.path)} ${when}. To prove it:`,
+      command: drill,
+    });
   }
   const reader = primary.oldestReaderMs ?? 0;
   if (reader > READER_OLD_MS) {
-    notes.push(
-      `A reader has put the checkpoint off for ${span(reader)}: the log grows until its transaction ends.`,
-    );
+    notes.push({
+      said: `A reader has put the checkpoint off for ${span(reader)}: the log grows until its transaction ends.`,
+    });
   }
   if (primary.logBytes > primary.logLimitBytes * NEARLY_FULL) {
-    notes.push(
-      `The log is at ${bytes(primary.logBytes)} of its limit of ${bytes(primary.logLimitBytes)}.`,
-    );
+    const said = `The log is at ${bytes(primary.logBytes)} of its limit of ${bytes(primary.logLimitBytes)}.`;
+    notes.push({ said });
   }
   if (ringBytes > ringLimitBytes * NEARLY_FULL) {
-    notes.push(
-      "A replica's disk is slower than the commits: the ring between them is nearly full, and commits will wait for it.",
-    );
+    notes.push({
+      said: "A replica's disk is slower than the commits: the ring between them is nearly full, and commits will wait for it.",
+    });
   }
   return notes;
 }
