@@ -58,7 +58,7 @@ export const codes = {
   DEADLINE: "ERR_LOCKSTEP_DEADLINE",
 
   // Of what listens for others (`observe`, `--listen`). Replication goes on as before.
-  /** An address cannot be listened on, or what listened there is stopping. */
+  /** An address cannot be listened on, or what listens there is ending, or its database was closed. */
   ENDPOINT: "ERR_LOCKSTEP_ENDPOINT",
 
   // At a statement. Nothing was executed.

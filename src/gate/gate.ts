@@ -304,9 +304,10 @@ export class Gate {
    */
   #await(done: () => boolean, patience = Number.POSITIVE_INFINITY): boolean {
     if (done()) return true;
-    const end = performance.now() + patience;
+    const began = performance.now();
+    const end = began + patience;
     let tail = this.slowestTail;
-    let deadline = performance.now() + this.#timeout;
+    let deadline = began + this.#timeout;
     for (;;) {
       const seen = this.#slots.bell();
       if (done()) return true;

@@ -191,7 +191,7 @@ export class Hub {
    */
   gate(): void {
     if (this.#failure) throw this.#failure;
-    const begun = performance.now();
+    const begun = this.#barrier ? 0 : performance.now();
     try {
       if (!(this.#barrier ? this.#gate.note() : this.#gate.pass())) return;
     } catch (error) {

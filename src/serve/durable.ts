@@ -4,7 +4,7 @@
  *   200  {"position"}: everything committed before the request is on every copy. Copies that commits go
  *        on without (onReplicaFailure "degrade") are named in "without"
  *   400  the request is not one that is understood
- *   503  {code, what, state, next}: a copy has failed, or the server is stopping
+ *   503  {code, what, state, next}: a copy has failed, the database was closed, or the server is stopping
  *   504  the same, code ERR_LOCKSTEP_DEADLINE: not in time; ask again
  *
  * Requests at the same time share one sync, as callers of `durable()` do. Who goes away is not waited for.
@@ -34,19 +34,31 @@ export async function answerDurable(
     return;
   }
   const gone = new AbortController();
-  response.once("close", () => gone.abort());
+  const abort = (): void => gone.abort();
+  response.once("close", abort);
+  stopping.addEventListener("abort", abort);
   try {
-    const signal = AbortSignal.any([gone.signal, stopping]);
-    const position = await handle.durable({ signal, timeout });
+    assertOpen(handle);
+    const position = await handle.durable({ signal: gone.signal, timeout });
     const without = handle.status.replicas.filter(({ state }) => state === "detached");
     const named = without.length > 0 ? { without: without.map(({ path }) => path) } : {};
     sendJson(response, 200, { position, ...named });
   } catch (error) {
-    if (gone.signal.aborted) return;
-    const failure = stopping.aborted ? isStopping() : error;
+    const isGone = gone.signal.aborted && !(error instanceof LockstepError);
+    if (isGone && !stopping.aborted) return;
+    const failure = isGone ? ending("The server is stopping") : error;
     if (!(failure instanceof LockstepError)) throw failure;
     sendJson(response, failure.code === codes.DEADLINE ? 504 : 503, failureOf(failure));
+  } finally {
+    stopping.removeEventListener("abort", abort);
   }
+}
+
+/** Nobody mirrors any more what others commit, while all that was committed here is durable. */
+function assertOpen({ status: { replicas } }: ReplicationHandle): void {
+  const isClosed = replicas.some(({ state }) => state === "closed");
+  // durable: no answer for a database that is closed
+  if (isClosed) throw ending("The database was closed");
 }
 
 /** @returns milliseconds, undefined if none are given, or what is wrong */
@@ -77,10 +89,10 @@ function drained(request: IncomingMessage): Promise<boolean> {
   });
 }
 
-function isStopping(): LockstepError {
+function ending(what: string): LockstepError {
   return new LockstepError(codes.ENDPOINT, {
     copy: null,
-    what: "The server is stopping",
+    what,
     state: "Whether every copy has what was committed before the request is not known here",
     next: "Ask again, there or where the database is opened next",
   });

@@ -78,6 +78,18 @@ test("copies that commits go on without are named", async (t) => {
   trio.closeAndCompare(db);
 });
 
+test("a database that was closed answers for nobody's commits", async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const db = pair.open({ durability: "barrier" });
+  const { address } = await served(t, db.replication);
+  db.exec("CREATE TABLE t (x)");
+  assert.equal((await ask(address, "/durable", { method: "POST" })).status, 200);
+  db.close();
+  const { status, text } = await ask(address, "/durable", { method: "POST" });
+  assert.deepEqual([status, JSON.parse(text).code], [503, codes.ENDPOINT]);
+  assert.equal((await ask(address, "/healthz")).status, 503);
+});
+
 test("requests at the same time share a round", async (t) => {
   const pair = new Pair(t, "node:sqlite");
   const db = pair.open({ durability: "barrier" });
