@@ -53,8 +53,13 @@ export class Browser extends EventEmitter<{ message: [Message] }> {
       rest = messages.pop() as string;
       for (const each of messages) this.#receive(JSON.parse(each));
     });
+    let said = "";
+    (child.stdio[2] as Readable).setEncoding("utf8").on("data", (chunk: string) => {
+      said = (said + chunk).slice(-2000);
+    });
     child.once("exit", () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error("Chromium ended"));
+      const ended = new Error(`Chromium ended. It said last:\n${said}`);
+      for (const { reject } of this.#waiting.values()) reject(ended);
     });
   }
 
@@ -67,7 +72,7 @@ export class Browser extends EventEmitter<{ message: [Message] }> {
       // Chromium's own sandbox refuses to run for root, as in a container.
       ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
     ];
-    const stdio = ["ignore", "ignore", "ignore", "pipe", "pipe"] as const;
+    const stdio = ["ignore", "ignore", "pipe", "pipe", "pipe"] as const;
     return new Browser(spawn(findChromium() as string, flags, { stdio: [...stdio] }), profile);
   }
 
@@ -89,9 +94,11 @@ export class Browser extends EventEmitter<{ message: [Message] }> {
   }
 
   async close(): Promise<void> {
-    const exited = once(this.#process, "exit");
-    this.send("Browser.close").catch(() => {}); // It may be gone before it answers.
-    await exited;
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      const exited = once(this.#process, "exit");
+      this.send("Browser.close").catch(() => {}); // It may be gone before it answers.
+      await exited;
+    }
     fs.rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 

@@ -117,6 +117,16 @@ describe("the page", { skip: noChromium }, () => {
     });
   });
 
+  test("a replica that stands in an earlier log: its frame is no measure of how far it is behind", async () => {
+    const [gone] = detached().replicas;
+    const replicas = [{ ...gone!, position: "1/8f3a61c04be2d974/9000/51c2e6a90d37b48f" }];
+    await opened({ ...detached(), replicas }, async ({ tab }) => {
+      const copy = await tab.evaluate(`document.querySelectorAll(".copy")[1].innerText`);
+      assert.match(copy, /frame 9,000 of an earlier log/);
+      assert.match(copy, /at least 2,228 frames, 8\.8 MiB/);
+    });
+  });
+
   test("fenced: nothing is acknowledged, and what to do", async () => {
     await opened(failed(), async ({ tab }) => {
       await tab.until(level("bad"));
@@ -214,6 +224,22 @@ describe("the page", { skip: noChromium }, () => {
     );
   });
 
+  test("nor is one that cannot be shown to its end", async () => {
+    await opened(
+      healthy(),
+      async ({ tab, source }) => {
+        await tab.until(level("good"));
+        source.reportRaw(
+          JSON.stringify(healthy({ replicas: [{ ...replica(), position: 5 as never }] })),
+        );
+        await tab.until(level("lost"), 6000);
+        assert.match(await tab.text("#what"), /could not be read: .*split/);
+        assert.equal(await tab.evaluate(`document.querySelectorAll(".mark.good").length`), 0);
+      },
+      /split is not a function/,
+    );
+  });
+
   test("markup in a path or a message is shown as text, and nothing in it hides", async () => {
     await opened(hostile(), async ({ tab, source }) => {
       await tab.until(level("bad"));
@@ -289,6 +315,17 @@ describe("the page", { skip: noChromium }, () => {
       const said = await tab.text(".chart:nth-child(2) .said");
       assert.match(said, /^none since \d\d:\d\d:\d\d$/, "nor said to be the latest");
       assert.match(names[1] ?? "", /: last none since \d\d:\d\d:\d\d;/);
+    });
+  });
+
+  test("a process that has run for minutes: the axis begins there, not an hour ago", async () => {
+    const history = healthy().history.slice(-90);
+    await opened(healthy({ history }), async ({ tab }) => {
+      await tab.until(`document.querySelectorAll(".chart .low").length === 5`);
+      const [line, plot]: number[] = await tab.evaluate(
+        `[".low", ".grid line"].map((each) => document.querySelector(".chart " + each).getBBox().width)`,
+      );
+      assert.ok(line! > plot! * 0.95, `the line takes ${line} of ${plot} pixels`);
     });
   });
 

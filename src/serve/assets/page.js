@@ -63,6 +63,7 @@ function listen() {
 
 /** @param {string} text */
 function receive(text) {
+  const before = heard;
   try {
     const next = parse(text);
     // Another version of the process has another version of this page.
@@ -72,7 +73,8 @@ function receive(text) {
     heard = { wall: Date.now(), steady: performance.now() };
     show();
   } catch (error) {
-    // Not heard, then: in a moment the page says so, and why.
+    // What cannot be read or shown was not heard: in a moment the page says so, and why.
+    heard = before;
     because = `The last report could not be read: ${error instanceof Error ? error.message : error}`;
     console.error(error);
   }

@@ -25,7 +25,10 @@ const TOP = 10;
 const BOTTOM = 24;
 const LEFT = 62;
 const RIGHT = 18;
-const HOUR = 3_600_000;
+const MINUTE = 60_000;
+/** The time that is shown: what there are figures of, within these. */
+const SHORTEST = 10 * MINUTE;
+const LONGEST = 60 * MINUTE;
 /** Two points further apart than this are not joined: nothing is known of the time between. */
 const GAP_MS = 25_000;
 
@@ -39,6 +42,7 @@ export class Chart {
   /** @type {Point[]} */
   #points = [];
   #end = 0;
+  #span = LONGEST;
   /** @type {(value: number) => number} */
   #y = () => 0;
 
@@ -62,18 +66,20 @@ export class Chart {
   timeAt(clientX) {
     const { left } = this.plot.getBoundingClientRect();
     const width = this.#width() - LEFT - RIGHT;
-    return this.#end - HOUR + ((clientX - left - LEFT) / width) * HOUR;
+    return this.#end - this.#span + ((clientX - left - LEFT) / width) * this.#span;
   }
 
   /**
    * @param {Point[]} points oldest first
-   * @param {number} latest when the latest sample ended, whether it had such a figure or not
+   * @param {[first: number, latest: number]} samples when the first and the latest sample ended, whether they
+   *   had such a figure or not
    * @param {number} end what time it is
    * @param {number | null} limit
    */
-  draw(points, latest, end, limit) {
+  draw(points, [first, latest], end, limit) {
     this.#points = points;
     this.#end = end;
+    this.#span = Math.min(LONGEST, Math.max(SHORTEST, end - first));
     const width = this.#width();
     const kind = this.kind;
     const values = points.flatMap(({ value, high }) =>
@@ -90,7 +96,7 @@ export class Chart {
       ...(values.length > 0 ? axis.ticks : []).map((tick) =>
         this.#line(tick, kind.say(tick), "grid"),
       ),
-      ...this.#hours(),
+      ...this.#times(),
       ...this.#shapes(axis.ticks[0] ?? 0),
       ...(limit === null || values.length === 0 ? [] : [this.#line(limit, "limit", "limit")]),
       this.#cursor,
@@ -142,7 +148,7 @@ export class Chart {
 
   /** @param {number} at */
   #x(at) {
-    return LEFT + (this.#width() - LEFT - RIGHT) * (1 - (this.#end - at) / HOUR);
+    return LEFT + (this.#width() - LEFT - RIGHT) * (1 - (this.#end - at) / this.#span);
   }
 
   /** A level across, with its name at the left. @param {number} value @param {string} name @param {string} className */
@@ -158,12 +164,13 @@ export class Chart {
     );
   }
 
-  /** The quarters of an hour, or the halves where there is little room, by the clock on the wall. */
-  #hours() {
-    const isNarrow = (this.#width() - LEFT - RIGHT) / 4 < 48;
-    const step = isNarrow ? HOUR / 2 : HOUR / 4;
+  /** Round times, by the clock on the wall, as far apart as their names need. */
+  #times() {
+    const room = (this.#width() - LEFT - RIGHT) / this.#span;
+    const steps = [1, 2, 5, 10, 15, 30].map((each) => each * MINUTE);
+    const step = steps.find((each) => each * room >= 56) ?? LONGEST;
     const marks = [];
-    for (let at = Math.ceil((this.#end - HOUR) / step) * step; at <= this.#end; at += step) {
+    for (let at = Math.ceil((this.#end - this.#span) / step) * step; at <= this.#end; at += step) {
       const x = this.#x(at);
       const name = moment(at, at, { seconds: false });
       marks.push(

@@ -81,11 +81,20 @@ function showPrimary(card, { primary, replicas, failure }, stale) {
 function showReplica(card, replica, { at, primary }, stale) {
   const { state, position, lag, syncMs, lastError } = replica;
   card.state(STATES[state] ?? UNKNOWN, stale);
-  showPosition(card, position, position === primary.position ? "the same as the primary's" : "");
+  const [, log] = position?.split("/") ?? [];
+  const isOlder = position !== null && log !== primary.position.split("/")[1];
+  const isSame = position === primary.position;
+  showPosition(
+    card,
+    position,
+    isSame ? ", the same as the primary's" : isOlder ? " of an earlier log" : "",
+  );
   const behind = lag.frames > 0 || lag.bytes > 0;
   card.row(
     "Lag",
-    behind ? `${some(lag.frames, "frame")}, ${bytes(lag.bytes)}` : "none",
+    behind
+      ? `${isOlder ? "at least " : ""}${some(lag.frames, "frame")}, ${bytes(lag.bytes)}`
+      : "none",
     lag.seconds > 0 ? `behind for ${span(lag.seconds * 1000)}` : "",
     behind && state !== "mirroring" ? "warning" : null,
   );
@@ -109,7 +118,7 @@ function showReplica(card, replica, { at, primary }, stale) {
 function showPosition(card, position, remark) {
   const frame = Number(position?.split("/")[2]);
   const said = Number.isInteger(frame) ? `frame ${count(frame)}` : "not known";
-  card.row("Position", remark ? `${said}, ${remark}` : said, position ?? "");
+  card.row("Position", `${said}${remark}`, position ?? "");
 }
 
 /** One copy. Built once; its texts change. */

@@ -19,7 +19,7 @@ export class Hour {
   #amounts = byId("amounts", HTMLElement);
   #table = byId("table", HTMLTableElement);
   #range = byId("moment", HTMLInputElement);
-  #said = byId("moment-said", HTMLOutputElement);
+  #said = byId("moment-said", HTMLElement);
   /** @type {Figure[]} */
   #figures = [];
   #paths = "";
@@ -74,12 +74,16 @@ export class Hour {
     if (!snapshot) return;
     const { history, primary } = snapshot;
     const end = Date.parse(snapshot.at);
-    const latest = Date.parse(history.at(-1)?.at ?? snapshot.at);
+    /** @type {[first: number, latest: number]} */
+    const samples = [
+      Date.parse(history[0]?.at ?? snapshot.at),
+      Date.parse(history.at(-1)?.at ?? snapshot.at),
+    ];
     for (const { chart, pointOf, limited } of this.#figures) {
       const points = history.map(pointOf).filter((each) => each !== null);
       chart.draw(
         points,
-        latest,
+        samples,
         end,
         limited && primary.logLimitBytes > 0 ? primary.logLimitBytes : null,
       );

@@ -21,6 +21,8 @@ import { argument, bytes, moment, sentence, span, visible } from "./words.js";
 export const PROOF_OLD_MS = 8 * 86_400_000;
 /** A replica that mirrors may lack a commit for so long before it is said to be behind, in seconds. */
 const BEHIND_SECONDS = 5;
+/** So it is, whatever an error says that was made before it was known that commits go on. */
+const RETRIED = "It is tried again by itself, every 30 seconds at the latest.";
 /** A reader may put a checkpoint off for so long before it is worth a word. */
 const READER_OLD_MS = 5 * 60_000;
 /** Of a limit. */
@@ -86,6 +88,7 @@ export function verdictOf(snapshot) {
   function bad(headline, failures, further) {
     const said = failures.flatMap(({ what, state }) => [what, state]);
     const steps = unique(failures.map(({ next }) => next)).map((said) => ({ said }));
+    if (unwell.some(({ state }) => state === "detached")) steps.push({ said: RETRIED });
     return {
       level: "bad",
       key,
