@@ -225,17 +225,6 @@ function impatient(
   });
 }
 
-/** @throws LockstepError BAD_OPTION if it is no number of milliseconds */
-export function assertTimeout(timeout: unknown): void {
-  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
-  throw new LockstepError(codes.BAD_OPTION, {
-    copy: null,
-    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
-    state: "Nothing was waited for",
-    next: "Correct the option",
-  });
-}
-
 /** Whether it is durable is not known yet, and may be at any moment. */
 export function deadline(copy: string, timeout: number): LockstepError {
   return new LockstepError(codes.DEADLINE, {
@@ -243,5 +232,16 @@ export function deadline(copy: string, timeout: number): LockstepError {
     what: `Not every copy has synced what was committed within ${timeout} ms`,
     state: "It is in the primary, in order; whether every copy has it is not known yet",
     next: "Ask durable() again: the sync goes on",
+  });
+}
+
+/** @throws LockstepError BAD_OPTION */
+export function assertTimeout(timeout: unknown): void {
+  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
+  throw new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
+    state: "Nothing was waited for",
+    next: "Correct the option",
   });
 }

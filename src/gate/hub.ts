@@ -110,6 +110,12 @@ export class Hub {
       const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
       const live = { primary, roster, gate, checkpointer: this.#checkpointer };
       gate.meter.begin(primary.readIndex().change);
+      this.replication = new ReplicationHandle({
+        status: () => this.#status(),
+        metrics: () => metricsOf(this.#status(), { ...live, slots }),
+        durable: (waiting) => this.#durable(waiting),
+        durableSync: (patience) => this.#durableSync(patience),
+      });
       this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
       this.#roster.onRejoined = ({ path }) =>
@@ -121,14 +127,6 @@ export class Hub {
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of mirrors) this.#heed(mirror);
-    const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
-    const parts = { primary, roster, gate, checkpointer: this.#checkpointer, slots };
-    this.replication = new ReplicationHandle({
-      status: () => this.#status(),
-      metrics: () => metricsOf(this.#status(), parts),
-      durable: (waiting) => this.#durable(waiting),
-      durableSync: (patience) => this.#durableSync(patience),
-    });
     const { scrubBytesPerSecond: pace } = options;
     const copies = [key, ...places];
     const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));

@@ -55,8 +55,9 @@ export async function answerDurable(
 }
 
 /** Nobody mirrors any more what others commit, while all that was committed here is durable. */
-function assertOpen({ status: { replicas } }: ReplicationHandle): void {
-  const isClosed = replicas.some(({ state }) => state === "closed");
+function assertOpen({ status: { replicas, failure } }: ReplicationHandle): void {
+  // What it failed with says more.
+  const isClosed = failure === null && replicas.some(({ state }) => state === "closed");
   // durable: no answer for a database that is closed
   if (isClosed) throw ending("The database was closed");
 }

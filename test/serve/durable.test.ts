@@ -50,6 +50,8 @@ for (const driver of drivers) {
         await program.end();
         assert.throws(() => db.exec("SELECT 1"), { code });
         db.close();
+        const later = await ask(address, "/durable", { method: "POST" });
+        assert.deepEqual([later.status, JSON.parse(later.text).code], [503, code]);
         const again = trio.open();
         again.close();
         assertAtRest(trio.primary, trio.replicas);
