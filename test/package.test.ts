@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const windows = process.platform === "win32";
@@ -88,6 +88,19 @@ describe("the tarball", () => {
         assert.ok(fs.existsSync(join(installed, dirname(map), each)), `${map} names ${each}`);
       }
     }
+  });
+
+  test("has the page's files beside the built code that serves them", async () => {
+    const names = contents.filter((path) => path.startsWith("dist/serve/assets/"));
+    const sources = contents.filter((path) => path.startsWith("src/serve/assets/"));
+    assert.deepEqual(
+      names,
+      sources.map((path) => path.replace(/^src/, "dist")),
+    );
+    assert.ok(names.includes("dist/serve/assets/page.html"));
+    const { page } = await import(pathToFileURL(join(installed, "dist/serve/page.js")).href);
+    assert.match(page("/").body.toString(), /<!doctype html>/);
+    assert.match(page("/page/verdict.js").body.toString(), /verdictOf/);
   });
 
   test("has nothing else", () => {
