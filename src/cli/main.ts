@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sync: () => import("./commands/sync.ts"),
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
+  drill: () => import("./commands/drill.ts"),
   scrub: () => import("./commands/scrub.ts"),
   restore: () => import("./commands/restore.ts"),
   bench: () => import("./commands/bench.ts"),
@@ -29,6 +30,7 @@ const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
   sync PRIMARY REPLICA       make the replica, or bring it to what the primary holds
   status PRIMARY REPLICA…    where each copy stands; reads only, live databases too
   verify A B                 compare two copies page by page, and check both
+  drill PRIMARY REPLICA…     prove that each replica restores; they may be in use
   scrub PRIMARY REPLICA…     find pages that rotted on a disk, and heal them from another copy
   restore REPLICA DEST       make a replica the database again
   bench                      what replication costs on these disks

@@ -5,7 +5,7 @@ import { Io, type Output } from "../../src/cli/io.ts";
 import { codes, LockstepError } from "../../src/errors.ts";
 import { lockstep, lockstepJson } from "./lockstep.ts";
 
-const commands = ["sync", "status", "verify", "scrub", "restore"];
+const commands = ["sync", "status", "verify", "drill", "scrub", "restore"];
 
 describe("usage", () => {
   test("--help and --version: 0, on stdout", () => {

@@ -17,7 +17,7 @@ const shape = {
     ...["path", "file", "bytes", "logFrames", "position", "because"],
     ...["role", "timeline", "inUse", "lastEvent"],
   ],
-  replica: ["relation", "why", "detached"],
+  replica: ["relation", "why", "detached", "lastProof"],
 };
 
 function relationOf(pair: Pair): string {

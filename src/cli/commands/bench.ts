@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { type BenchReport, bench, type WayReport } from "../../bench.ts";
 import { type Canvas, chart } from "../chart.ts";
+import { untilInterrupted } from "../interrupt.ts";
 import { bytes, type Io, UsageError } from "../io.ts";
 import { table } from "../table.ts";
 
@@ -119,26 +120,4 @@ function label({ way, callers }: Pick<WayReport, "way" | "callers">, copies: num
   if (way === "databases") return `${copies} ${LABELS.databases}`;
   if (way !== "barrier") return LABELS[way];
   return `${LABELS.barrier}, ${callers} caller${callers === 1 ? "" : "s"}`;
-}
-
-const INTERRUPTIONS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/**
- * A signal that would end the process aborts the work, and ends the process after its clean-up. The
- * second time it ends it at once: a disk that hangs cannot be cleaned.
- */
-async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let interruption: NodeJS.Signals | null = null;
-  const interrupt = (signal: NodeJS.Signals): void => {
-    interruption ??= signal;
-    controller.abort();
-  };
-  for (const signal of INTERRUPTIONS) process.once(signal, interrupt);
-  try {
-    return await work(controller.signal);
-  } finally {
-    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
-    if (interruption !== null) process.kill(process.pid, interruption); // as if it had not been caught
-  }
 }

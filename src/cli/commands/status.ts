@@ -16,11 +16,14 @@ Says where each copy stands. Reads their records and logs only; they may be in u
             fenced
             locked                      another process has the replica in use
 
-  --json    {"primary": COPY, "replicas": [COPY with "relation", "why" and "detached", …]}; COPY is
+  --json    {"primary": COPY, "replicas": [COPY with "relation", "why", "detached", "lastProof", …]};
+            COPY is
             {"path", "file": "present" | "missing", "bytes", "logFrames", "position": string | null,
              "because", "role", "timeline", "inUse": {"pid", "host", "since"} | null,
              "lastEvent": {"at", "what", "detail"} | null}; "detached" is null, or since when commits
-             go on without it, from where, and why: {"since", "position": string | null, "code"}
+             go on without it, from where, and why: {"since", "position": string | null, "code"};
+             "lastProof" is null, or what came of the last lockstep drill: {"at", "proven": boolean,
+             "position": string | null, "why": string | null, "provenAt": string | null}
 
 Exit status: 0 all are in step, 1 one is not or the command failed, 2 wrong usage.`;
 
@@ -59,6 +62,7 @@ function describe(what: string, copy: CopyStatus, replica?: ReplicaStatus): stri
     lines.push(`  holds     ${bytes(copy.bytes)}, and ${copy.logFrames} frames in its log`);
     lines.push(`  position  ${copy.position ?? "not proven"} (${copy.because})`);
   }
+  if (replica) lines.push(`  proof     ${proofOf(replica)}`);
   if (copy.inUse) {
     const { pid, host, since } = copy.inUse;
     lines.push(`  in use    by process ${pid} on ${host} since ${since}`);
@@ -68,4 +72,12 @@ function describe(what: string, copy: CopyStatus, replica?: ReplicaStatus): stri
     lines.push(`  last      ${at} ${event}${detail === "" ? "" : ` (${detail})`}`);
   }
   return lines;
+}
+
+/** When it was last proven to restore. */
+function proofOf({ lastProof }: ReplicaStatus): string {
+  if (!lastProof) return "none yet: lockstep drill proves that it restores";
+  const { at, proven, position, why, provenAt } = lastProof;
+  if (proven) return `${at} it restored${position ? `, at ${position}` : ""}`;
+  return `${at} IT DID NOT RESTORE: ${why}; last proven ${provenAt ?? "never"}`;
 }
