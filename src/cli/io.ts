@@ -36,6 +36,8 @@ export interface Steps {
 }
 
 export class Io {
+  /** Says nothing but errors, and the documents of `--json`. */
+  quiet = false;
   readonly #out: Output;
   readonly #err: Output;
   /** The work whose bar stands on the terminal, or whose lines were last printed. */
@@ -50,6 +52,7 @@ export class Io {
 
   /** A line of the result. */
   print(line: string): void {
+    if (this.quiet) return;
     this.#endBar();
     this.#out.write(`${line}\n`);
   }
@@ -64,17 +67,24 @@ export class Io {
   get canvas(): Canvas {
     const terminal = this.#out.isTTY === true;
     const color = terminal && (this.#out.hasColors?.() ?? false);
-    return { terminal, color, columns: (terminal ? this.#out.columns : undefined) ?? 80 };
+    const columns = terminal ? this.#out.columns : Number(process.env["COLUMNS"]);
+    return { terminal, color, columns: columns || 80 };
   }
 
   /** A line for people that is not the result. */
   note(line: string): void {
+    if (!this.quiet) this.complain(line);
+  }
+
+  /** A line about wrong use. */
+  complain(line: string): void {
     this.#endBar();
     this.#err.write(`${line}\n`);
   }
 
   /** The state of long work; call it as often as you like. */
   progress(work: Work | Steps): void {
+    if (this.quiet) return;
     const [workDone, total] = amounts(work);
     const done = workDone >= total;
     const isNew = work.what !== this.#what;
@@ -96,9 +106,9 @@ export class Io {
   /** An error: its code, what happened, what state the data is in, what to do next. */
   error(error: unknown): void {
     this.#endBar();
-    const stream = this.#err as NodeJS.WriteStream;
+    const color = this.#err.isTTY === true && (this.#err.hasColors?.() ?? false);
     const loud = (text: string): string =>
-      this.#err.isTTY ? styleText(["bold", "red"], text, { stream }) : text;
+      color ? styleText(["bold", "red"], text, { validateStream: false }) : text;
     if (error instanceof LockstepError) {
       const copy = error.copy === null ? "" : ` ${error.copy}`;
       this.#err.write(`${loud(error.code)}${copy}\n`);
