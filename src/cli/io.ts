@@ -6,10 +6,11 @@ import { styleText } from "node:util";
 import { LockstepError } from "../errors.ts";
 import type { Canvas } from "./chart.ts";
 
-/** A terminal, a pipe or a file; `isTTY`, `columns` and `hasColors` as Node.js gives them. */
+/** A terminal, a pipe or a file; `isTTY`, `columns`, `rows` and `hasColors` as Node.js gives them. */
 export interface Output {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
   /** Says no if the environment does: `NO_COLOR`, `TERM=dumb`. */
   hasColors?(): boolean;
   write(text: string): unknown;
@@ -44,6 +45,8 @@ export class Io {
   #what = "";
   #printedAt = Number.NEGATIVE_INFINITY;
   #live = false;
+  /** How many lines of the last block stand on the terminal. */
+  #blockLines = 0;
 
   constructor(out: Output = process.stdout, err: Output = process.stderr) {
     this.#out = out;
@@ -61,6 +64,30 @@ export class Io {
   json(value: unknown): void {
     this.#endBar();
     this.#out.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** One of many results, for programs: an object a line. */
+  line(value: unknown): void {
+    this.#endBar();
+    this.#out.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /**
+   * A block of lines of the result, one of many. On a terminal it takes the place of the one before,
+   * each line cut to its width, as many as it shows; elsewhere they follow one another.
+   */
+  block(lines: readonly string[]): void {
+    if (this.quiet) return;
+    this.#endBar();
+    if (!this.#out.isTTY) {
+      this.#out.write(`${lines.join("\n")}\n\n`);
+      return;
+    }
+    const { columns = 80, rows = 24 } = this.#out;
+    const shown = lines.slice(0, rows - 1).map((line) => line.slice(0, columns - 1));
+    const back = this.#blockLines > 0 ? `\x1b[${this.#blockLines}F` : "";
+    this.#out.write(`${back}\x1b[J${shown.join("\n")}\n`);
+    this.#blockLines = shown.length;
   }
 
   /** What a drawing among the result's lines is drawn on. */

@@ -83,7 +83,12 @@ export function describe(report: BenchReport, canvas: Canvas): string[] {
     lines.push("To measure another disk too, name a directory on it with --replica.");
   }
   if (inMemory) lines.push("IN MEMORY: this is no disk; a sync costs nothing there.");
-  lines.push("", ...table([HEADER, ...ways.map((way) => row(way, copies))]), "", "commits/s");
+  lines.push(
+    "",
+    ...table([HEADER, ...ways.map((way) => row(way, copies))], canvas.columns),
+    "",
+    "commits/s",
+  );
   const bars = ways.map((way) => ({
     label: label(way, copies),
     value: way.commitsPerSecond,
