@@ -10,14 +10,16 @@ import { optionsIn, takeFlags, unknownOption } from "./usage.ts";
 
 /** What each file in commands/ exports. */
 export interface Command {
-  /** Its `--help`: synopsis, arguments, the shape of `--json`, exit status. */
+  /** Its `--help`: synopsis, arguments, the shape of `--json`, examples, exit status. */
   readonly usage: string;
   /** @returns the exit status: 0 done, 1 the copies differ */
-  run(args: string[], io: Io): Promise<0 | 1>;
+  run(args: string[], io: Io, commands: Commands): Promise<0 | 1>;
 }
 
+export type Commands = Readonly<Record<string, () => Promise<Command>>>;
+
 /** Loaded when asked for, so that `--help` opens no database library. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
+const commands: Commands = {
   sync: () => import("./commands/sync.ts"),
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
@@ -25,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   scrub: () => import("./commands/scrub.ts"),
   restore: () => import("./commands/restore.ts"),
   bench: () => import("./commands/bench.ts"),
+  completion: () => import("./commands/completion.ts"),
 };
 
 const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
@@ -36,6 +39,7 @@ const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
   scrub PRIMARY REPLICA…     find pages that rotted on a disk, and heal them from another copy
   restore REPLICA DEST       make a replica the database again
   bench                      what replication costs on these disks
+  completion SHELL           a script that completes commands and options in bash, zsh or fish
 
 Options of every command:
   --json       the result as one JSON document on stdout, errors as {"error": {…}}
@@ -71,7 +75,7 @@ export async function main(args: string[], io = new Io()): Promise<0 | 1 | 2> {
   const [quiet, rest] = takeFlags(all, "--quiet", "-q");
   io.quiet = quiet;
   try {
-    return await command.run(rest, io);
+    return await command.run(rest, io, commands);
   } catch (error) {
     if (isMisuse(error)) {
       io.complain(`${(error as Error).message}${hint(rest, command)}\n\n${command.usage}`);
