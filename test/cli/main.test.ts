@@ -18,19 +18,20 @@ describe("usage", () => {
   test("--help and --version: 0, on stdout", () => {
     const help = lockstep("--help");
     assert.deepEqual([help.status, help.stderr], [0, ""]);
-    for (const name of [...commands, "bench"])
+    for (const name of [...commands, "bench", "completion"])
       assert.match(help.stdout, new RegExp(`^  ${name} `, "m"));
     assert.match(help.stdout, /Exit status: 0 .*1 .*2 /);
     const { version } = createRequire(import.meta.url)("../../package.json");
     assert.equal(lockstep("--version").stdout, `${version}\n`);
   });
 
-  for (const name of [...commands, "bench"]) {
-    test(`${name} --help: 0, with synopsis, JSON shape and exit status`, () => {
+  for (const name of [...commands, "bench", "completion"]) {
+    test(`${name} --help: 0, with synopsis, JSON shape, examples and exit status`, () => {
       const { status, stdout, stderr } = lockstep(name, "--help");
       assert.deepEqual([status, stderr], [0, ""]);
       assert.match(stdout, new RegExp(`^Usage: lockstep ${name} `));
       assert.match(stdout, /--json/);
+      assert.match(stdout, new RegExp(`^Examples:\\n(?:  .+\\n)*  .*lockstep ${name} `, "m"));
       assert.match(stdout, /^Exit status: 0 .*1 .*2 wrong usage\.$/m);
     });
   }

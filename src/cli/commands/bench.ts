@@ -30,6 +30,10 @@ removed at the end.
                           "ratioToPlain": number  (of commits a second; all medians of the rounds),
                           "trials": [{"p50Ms", "p99Ms", "commitsPerSecond", "commits"}, …]}, …]}
 
+Examples:
+  lockstep bench
+  lockstep bench --directory /var/lib/app --replica /mnt/usb --seconds 60
+
 Exit status: 0 measured, 1 failed, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {

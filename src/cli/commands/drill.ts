@@ -31,6 +31,11 @@ lockstep status shows it.
                   "seconds": {"copy", "compare", "integrity", "expectations", "total"}}
                  or, if it could not be done, {"primary", "replica", "proven": false, "error": {…}}
 
+Examples:
+  lockstep drill /var/lib/app/app.db /mnt/usb/app.db
+  lockstep drill app.db /mnt/usb/app.db --expect "SELECT count(*) > 0 FROM payment"
+  lockstep drill app.db /mnt/usb/app.db --scratch /mnt/spare --expect-file /etc/app/expect.sql
+
 Exit status: 0 all replicas restore, 1 one does not or could not be drilled, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {

@@ -28,8 +28,13 @@ Says where each copy stands. Reads their records and logs only; they may be in u
              "position": string | null, "why": string | null, "provenAt": string | null};
             with --watch one document a line
 
-Exit status: 0 all are in step, 1 one is not or the command failed, 2 wrong usage; with --watch that
-of the last look.`;
+Examples:
+  lockstep status /var/lib/app/app.db /mnt/usb/app.db
+  lockstep status --watch 1 sqlite3:///var/lib/app/app.db:/mnt/usb/app.db
+  lockstep status --quiet /var/lib/app/app.db /mnt/usb/app.db || mail -s "not in step" root < /dev/null
+
+Exit status: 0 all are in step, 1 one is not or the command failed, 2 wrong usage.
+With --watch it is that of the last look.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {
   const { values, positionals } = parseArgs({
