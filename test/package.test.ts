@@ -126,7 +126,7 @@ describe("installed", () => {
   test("the command runs", () => {
     const bin = join(project, "node_modules", ".bin", windows ? "lockstep.cmd" : "lockstep");
     const help = must(bin, ["--help"], project);
-    for (const command of ["sync", "status", "verify", "restore", "bench"]) {
+    for (const command of ["sync", "status", "verify", "drill", "restore", "bench"]) {
       assert.match(help, new RegExp(`\\b${command}\\b`));
     }
   });
@@ -149,6 +149,12 @@ describe("installed", () => {
   test("it replicates: the workers and child processes are found in the built code", () => {
     const code = `import { DatabaseSync } from "lockstep"; ${replicate}`;
     assert.equal(must(process.execPath, ["--input-type=module", "-e", code], project).trim(), "42");
+  });
+
+  test("the drill finds its child process in the built code", () => {
+    const bin = join(installed, "bin", "lockstep.cjs");
+    const said = must(process.execPath, [bin, "drill", "main.db", "copy.db"], project);
+    assert.match(said, /^proven: /);
   });
 
   test("it can be required", () => {
