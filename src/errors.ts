@@ -68,6 +68,8 @@ export const codes = {
   // From the commands. Neither side was changed.
   /** The destination exists and `--force` was not given. */
   DEST_EXISTS: "ERR_LOCKSTEP_DEST_EXISTS",
+  /** There is not enough room for a restored copy. */
+  NO_ROOM: "ERR_LOCKSTEP_NO_ROOM",
   /** What was read is damaged, or what was written did not read back equal. */
   VERIFY: "ERR_LOCKSTEP_VERIFY",
 } as const;
