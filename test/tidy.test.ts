@@ -21,7 +21,18 @@ const LAYERS = [
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak
   ["mirror/"], // what a worker thread does
   ["gate/"], // what the committing thread does
-  ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
+  [
+    "verify/",
+    "verify",
+    "restore/",
+    "restore",
+    "scrub/",
+    "scrub",
+    "status",
+    "sync",
+    "replicate/",
+    "replicate",
+  ],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share
   ["index", "better-sqlite3"],

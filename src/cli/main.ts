@@ -16,6 +16,7 @@ export interface Command {
 
 /** Loaded when asked for, so that `--help` opens no database library. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  replicate: () => import("./commands/replicate.ts"),
   sync: () => import("./commands/sync.ts"),
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
@@ -26,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 
 const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
 
+  replicate PRIMARY REPLICA… follow a database that other programs write, until stopped
   sync PRIMARY REPLICA       make the replica, or bring it to what the primary holds
   status PRIMARY REPLICA…    where each copy stands; reads only, live databases too
   verify A B                 compare two copies page by page, and check both

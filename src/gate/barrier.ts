@@ -229,3 +229,14 @@ export function deadline(copy: string, timeout: number): LockstepError {
     next: "Ask durable() again: the sync goes on",
   });
 }
+
+/** @throws LockstepError BAD_OPTION */
+export function assertTimeout(timeout: unknown): void {
+  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
+  throw new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
+    state: "Nothing was waited for",
+    next: "Correct the option",
+  });
+}

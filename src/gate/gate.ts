@@ -149,7 +149,9 @@ export class Gate {
       // durable: the primary's generation is on record
       primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
     }
-    if (fresh || !primary.held) primary.hold(); // durable: the log cannot restart unseen
+    // Among others that write it is held already, without a gap.
+    const isHeld = primary.held && (!fresh || primary.foreign);
+    if (!isHeld) primary.hold(); // durable: the log cannot restart unseen
     this.#pollFailures();
   }
 

@@ -16,10 +16,10 @@ import {
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
-import type { Replication } from "../options.ts";
-import { Barrier, deadline } from "./barrier.ts";
+import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
+import type { HubOptions } from "./foreign-start.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
 import { Mirror } from "./mirror.ts";
@@ -50,7 +50,7 @@ export class Hub {
   readonly replication: ReplicationHandle;
   readonly #key: string;
   readonly #driver: DriverName;
-  readonly #options: Replication;
+  readonly #options: HubOptions;
   readonly #primary: Primary;
   readonly #roster: Roster;
   readonly #gate: Gate;
@@ -72,7 +72,7 @@ export class Hub {
   constructor(
     key: string,
     driver: DriverName,
-    options: Replication,
+    options: HubOptions,
     { absent, onClose }: { absent: ReadonlyMap<string, LockstepError>; onClose: () => void },
   ) {
     this.#key = key;
@@ -85,7 +85,7 @@ export class Hub {
     const context = { driver, memory, slots, timeout, onProgress };
     const places = options.replicas.map((path) => (absent.has(path) ? path : placeOf(path)));
     distinct([key, ...places.filter((path) => !absent.has(path))]);
-    this.#primary = new Primary(loadDriver(driver), key);
+    this.#primary = new Primary(loadDriver(driver), key, options.foreign !== undefined);
     const mirrors: Mirror[] = [];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);
@@ -147,12 +147,13 @@ export class Hub {
   }
 
   /** Another connection of this thread opens the same primary. */
-  share(driver: DriverName, options: Replication): void {
+  share(driver: DriverName, options: HubOptions): void {
     if (this.#failure) throw this.#failure;
     const same =
       driver === this.#driver &&
       options.durability === this.#options.durability &&
       options.minCopies === this.#options.minCopies &&
+      (options.foreign === undefined) === (this.#options.foreign === undefined) &&
       options.replicas.length === this.#options.replicas.length &&
       options.replicas.every((path, i) => path === this.#options.replicas[i]);
     if (!same) {
@@ -186,11 +187,12 @@ export class Hub {
   gate(): void {
     if (this.#failure) throw this.#failure;
     try {
-      if (!(this.#barrier ? this.#gate.note() : this.#gate.pass())) return;
+      const news = this.#barrier ? this.#gate.note() : this.#gate.pass();
+      if (!news && !this.#primary.foreign) return;
+      if (news) this.#barrier?.touch();
     } catch (error) {
       throw this.#fence(error);
     }
-    this.#barrier?.touch();
     // The commit is where it must be. A checkpoint that fails fences what comes after it, not this.
     this.#checkpoint(() => {
       const outcome = this.#checkpointer.advance();
@@ -198,6 +200,18 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
+  }
+
+  /** Of a primary that others write: SQLite's counter of commits. @throws LockstepError if it was replaced */
+  get commits(): number {
+    if (this.#failure) throw this.#failure;
+    if (this.#primary.hasItsName()) return this.#primary.index.change;
+    throw this.#fence(new Error("its file was removed or replaced"));
+  }
+
+  /** Others write the primary, and have not for a while. */
+  giveWay(): void {
+    if (!this.#failure) this.#checkpoint(() => this.#checkpointer.giveWay());
   }
 
   /** Attends to replicas that commits go on without. */
@@ -376,14 +390,4 @@ export class Hub {
     const isClosed = this.#references === 0;
     return statusOf(primary, roster, { durable, waits, rot, failure, isClosed });
   }
-}
-
-function assertTimeout(timeout: unknown): void {
-  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
-  throw new LockstepError(codes.BAD_OPTION, {
-    copy: null,
-    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
-    state: "Nothing was waited for",
-    next: "Correct the option",
-  });
 }
