@@ -1,16 +1,16 @@
 /**
- * The end of a checkpoint where other programs commit as they like. A storm of commits would leave a rest for
- * ever; so the rest is made small first, and then folded while they are kept out, for the moment that takes:
+ * The end of a checkpoint where other programs commit as they like. The log may restart only if nobody has
+ * committed since the last bit was folded; and a storm of commits must not put that off for ever:
  *
- *   1  all copies fold what there is, as long as that leaves much less each time. If it leaves nothing, go to 4:
- *      whoever commits now, before the mark has moved, keeps the log from restarting
- *   2  SQLite's write lock is taken, if it can be had at once; or later
- *   3  the tail goes to the replicas and is synced, the primary folds it, and puts that on record
- *   4  the read mark moves to 0, and the lock is given up: the next commit may restart the log
- *   5  the replicas fold the tail. One that cannot just now does it before its log begins anew
+ *   1  all copies fold what there is, as long as that leaves much less each time
+ *   2  the tail goes to the replicas and is synced, the primary folds it, and puts that on record; then the read
+ *      mark moves to 0. If somebody has committed meanwhile SQLite gives another mark, and nothing is lost: again
+ *   3  if that does not succeed for a while, SQLite's write lock is taken and step 2 done while it is held. If
+ *      it cannot be had at once: later
+ *   4  the replicas fold the tail. One that cannot just now does it before its log begins anew
  *      (mirror/delivery.ts)
  *
- * No step waits for a replica while the lock is held for longer than a writer would not notice.
+ * No replica is waited for with the lock held, for longer than a writer would hardly notice.
  */
 import { frameSize, sameSalts } from "../wal/format.ts";
 import type { Backfiller } from "./backfiller.ts";
@@ -24,6 +24,8 @@ const TAIL_BYTES = 256 << 10;
 /** How much at most, if commits come faster than they can be folded. */
 const LARGEST_TAIL_BYTES = 2 << 20;
 const ROUNDS = 4;
+/** How long it is tried to find a gap between two commits, in milliseconds. */
+const GAP_PATIENCE_MS = 100;
 /** How long the write lock is waited for, and with it a replica, in milliseconds. */
 const LOCK_PATIENCE_MS = 50;
 const REPLICA_PATIENCE_MS = 100;
@@ -47,27 +49,64 @@ export function finishAmongWriters(
   gate: Gate,
   backfiller: Backfiller,
 ): string | null {
+  gate.pass();
+  if (primary.foldedHere()) return null;
+  const fold = (work: () => void): string | null => foldReplicas(roster, gate, backfiller, work);
+  const blocked = foldMost(primary, gate, fold);
+  if (blocked !== null) return blocked;
+  const deadline = performance.now() + GAP_PATIENCE_MS;
+  while (!restartInAGap(primary, gate, backfiller)) {
+    if (performance.now() < deadline) continue;
+    const because = restartStandingStill(primary, gate, backfiller);
+    if (because !== null) return because;
+    break;
+  }
+  fold(() => {});
+  return null;
+}
+
+// --- internal ---
+
+/** Step 1. @returns null, or who is in the way */
+function foldMost(
+  primary: Primary,
+  gate: Gate,
+  fold: (work: () => void) => string | null,
+): string | null {
   for (let round = 1; ; round++) {
-    gate.pass();
-    if (primary.foldedHere()) return null;
     primary.holdAtEnd();
-    const blocked = foldReplicas(roster, gate, backfiller, () => primary.fold());
+    const blocked = fold(() => primary.fold());
     if (blocked) return blocked;
     const { frames, backfilled, pageSize } = primary.readIndex();
     if (!sameSalts(primary.index, primary.position)) throw restarted(primary.path);
     if (backfilled < primary.position.frame) return `${primary.path}: a reader is in the way`;
-    if (frames === primary.position.frame && backfilled === frames) {
-      record(primary, backfiller); // durable: the record before the restart, without the lock
-      primary.hold();
-      return null;
-    }
     const tail = (frames - backfilled) * frameSize(pageSize);
-    if (tail <= TAIL_BYTES) break;
-    if (round < ROUNDS) continue;
-    if (tail > LARGEST_TAIL_BYTES)
-      return `${primary.path}: commits come faster than they are folded`;
-    break;
+    if (tail <= TAIL_BYTES) return null;
+    if (round >= ROUNDS) {
+      const isTooLarge = tail > LARGEST_TAIL_BYTES;
+      return isTooLarge ? `${primary.path}: commits come faster than they are folded` : null;
+    }
+    gate.pass();
   }
+}
+
+/** Step 2, while others may commit. @returns may the log restart now? */
+function restartInAGap(primary: Primary, gate: Gate, backfiller: Backfiller): boolean {
+  gate.pass();
+  primary.holdAtEnd();
+  primary.fold();
+  const { position } = primary;
+  const { frames, backfilled } = primary.readIndex();
+  if (frames !== position.frame || backfilled !== frames) return false;
+  record(primary, backfiller); // durable: the record before the restart, in a gap
+  primary.hold();
+  const isLonger =
+    sameSalts(primary.readIndex(), position) && primary.index.frames > position.frame;
+  return !isLonger;
+}
+
+/** Step 3. @returns null, or who is in the way */
+function restartStandingStill(primary: Primary, gate: Gate, backfiller: Backfiller): string | null {
   if (!primary.tryStandStill(LOCK_PATIENCE_MS)) return `${primary.path}: a writer is in the way`;
   try {
     // durable: what the tail holds is on every copy before the log may restart
@@ -77,9 +116,8 @@ export function finishAmongWriters(
     if (!primary.fold()) return `${primary.path}: a reader is in the way`;
     record(primary, backfiller); // durable: the record before the restart, among writers
     primary.hold();
+    return null;
   } finally {
     primary.release();
   }
-  foldReplicas(roster, gate, backfiller, () => {});
-  return null;
 }

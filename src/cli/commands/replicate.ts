@@ -89,9 +89,14 @@ async function follow(
   for (const signal of SIGNALS) process.once(signal, stop);
   try {
     const { signal } = stopped;
-    const onProgress = json ? undefined : progressBar(io);
+    const bar = json ? null : progressBar(io);
+    const work = new Set<Progress["phase"]>();
+    const onProgress = (progress: Progress): void => {
+      work.add(progress.phase);
+      bar?.(progress);
+    };
     const follower = await replicate(primary, replicas, { ...options, signal, onProgress });
-    say("in-step", inStep(follower.status));
+    say("in-step", { ...inStep(follower.status), work: [...work] });
     if (!isOnce) await untilStopped(follower, say, signal, io);
     await follower.stop();
     say("stopped", { position: follower.replication.status.primary.position });
