@@ -94,6 +94,8 @@ export class Checkpointer {
    */
   advance(): CheckpointOutcome | null {
     if (this.#held > 0) return null;
+    // Nobody has committed since the last one. To move the mark now might miss the log's restart.
+    if (this.#primary.foreign && this.#primary.foldedHere()) return null;
     const logBytes = this.#bytesUpTo(this.#primary.position.frame);
     if (this.#primary.foreign)
       letFold(this.#primary, logBytes > this.#beginAt + this.#checkpointBytes);
@@ -111,10 +113,10 @@ export class Checkpointer {
    */
   giveWay(): CheckpointOutcome | null {
     const primary = this.#primary;
-    if (this.#held > 0 || this.#ahead) return null;
+    if (this.#held > 0 || this.#ahead || primary.foldedHere()) return null;
     primary.holdAtEnd();
     const { frames, backfilled } = primary.readIndex();
-    if (backfilled < frames || primary.foldedHere()) return null;
+    if (backfilled < frames) return null;
     return this.finish();
   }
 

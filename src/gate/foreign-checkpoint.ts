@@ -34,12 +34,10 @@ const REPLICA_PATIENCE_MS = 100;
  * How far others may fold, with SQLite's automatic checkpoints: up to the read mark. It moves off 0, where nobody
  * can fold, once a new generation was seen, and then stays: so they fold once, and leave the rest to us. If they
  * write faster than we fold it goes along with them: then they fold, as they would without us, and are
- * slowed down by it as they would be.
+ * slowed down by it as they would be. To be called only while the file does not hold all that was seen.
  */
 export function letFold(primary: Primary, isLong: boolean): void {
-  if (!primary.mayRestart && !isLong) return;
-  if (sameSalts(primary.readIndex(), primary.position) && !primary.foldedHere())
-    primary.holdAtEnd();
+  if (primary.mayRestart || isLong) primary.holdAtEnd();
 }
 
 /** @returns null, or who is in the way */

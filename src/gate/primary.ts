@@ -319,7 +319,8 @@ export class Primary {
   /**
    * Moves the read mark to the log's end, so that the log can be folded up to there. If all of it is
    * in the file already the mark stays: a new one would let the log restart. Others may fold at any
-   * moment: so it is looked at once more, when nobody can fold further than was seen.
+   * moment: so it is looked at once more, when nobody can fold further than was seen. Among others only
+   * while `position` is not in the file, or the log might have begun anew, and be folded then, unseen.
    */
   holdAtEnd(): void {
     const { frames, backfilled } = this.readIndex();

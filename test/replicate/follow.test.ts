@@ -159,6 +159,19 @@ test("a database that is not there is not made", async (t) => {
   assert.deepEqual(fs.readdirSync(`${world.root}/main`), []);
 });
 
+test("two of it: the second is refused", async (t) => {
+  const world = new World(t);
+  const follower = world.follow();
+  await follower.inStep();
+  const second = world.follow();
+  assert.equal((await second.says()).error.code, "ERR_LOCKSTEP_LOCKED");
+  assert.equal(await second.status(), 1);
+  await follower.stop("SIGINT");
+  const here = await replicate(world.primary, [world.replica]);
+  await assert.rejects(replicate(world.primary, [world.replica]), { code: "ERR_LOCKSTEP_LOCKED" });
+  await here.stop();
+});
+
 test("a replica that fails: stop ends it, degrade goes on and brings it back", async (t) => {
   const world = new World(t);
   const other = `${world.root}/other.db`;

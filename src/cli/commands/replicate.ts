@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { LockstepError } from "../../errors.ts";
 import type { ReplicaStatus } from "../../observe.ts";
-import type { Progress, ReplicationOptions } from "../../options.ts";
+import { type Progress, type ReplicationOptions, readOptions } from "../../options.ts";
 import {
   type Follower,
   type FollowerStatus,
@@ -65,6 +65,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     ...given("replicaTimeout", integer("--replica-timeout", values["replica-timeout"])),
     ...given("checkpointBytes", integer("--checkpoint-bytes", values["checkpoint-bytes"])),
   } as ReplicateOptions;
+  readOptions({ ...options, replicas }, {}); // what is wrong with them is wrong use
   return follow(primary, replicas, { ...options, once: values.once, json: values.json }, io);
 }
 
