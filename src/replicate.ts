@@ -54,7 +54,7 @@ const QUIET_MS = 128;
 /** How often it is looked whether the replicas have come in, in milliseconds. */
 const COMING_MS = 10;
 /** Others write while the copies are looked at: how often a start is tried that they were in the way of. */
-const TRIES = 5;
+const TRIES = 10;
 
 /**
  * Brings the copies in step, and resolves when all are; then follows until `stop`.
@@ -179,8 +179,9 @@ export class Follower {
       this.#hub.gate();
       this.#note(this.#hub.commits);
       if (this.#pauseMs >= QUIET_MS) this.#hub.giveWay();
-    } catch {
-      return; // the event says it
+    } catch (error) {
+      this.#fail(this.#hub.failure ?? error);
+      return;
     }
     this.#timer = setTimeout(this.#look, this.#pauseMs);
     this.#pauseMs = Math.min(2 * this.#pauseMs, POLL_MS);
@@ -204,8 +205,9 @@ export class Follower {
       this.#waiting = null;
       try {
         await this.replication.durable();
-      } catch {
-        return; // the event says it
+      } catch (error) {
+        this.#fail(error);
+        return;
       }
       this.#lastLagMs = Math.max(0, Date.now() - this.#underWay);
       this.#worstLagMs = Math.max(this.#worstLagMs, this.#lastLagMs);

@@ -172,6 +172,19 @@ test("two of it: the second is refused", async (t) => {
   await here.stop();
 });
 
+test("the primary is replaced by another file: it ends, and nothing reaches the replica", async (t) => {
+  const world = new World(t);
+  const follower = await replicate(world.primary, [world.replica]);
+  const other = `${world.root}/other.db`;
+  runSql(other, "PRAGMA journal_mode=WAL", "CREATE TABLE entry(x)");
+  fs.renameSync(other, world.primary);
+  await assert.rejects(follower.ended, { code: /PRIMARY_(IO|CHANGED)$/ });
+  await follower.stop();
+  await assert.rejects(replicate(world.primary, [world.replica]), {
+    code: "ERR_LOCKSTEP_DIVERGED",
+  });
+});
+
 test("a replica that fails: stop ends it, degrade goes on and brings it back", async (t) => {
   const world = new World(t);
   const other = `${world.root}/other.db`;

@@ -183,7 +183,7 @@ function statusLine({ replicas, lagMs, worstLagMs, commitsPerSecond, logBytes }:
   const whole = replicas.filter(({ state }) => state === "mirroring").length;
   const frames = Math.max(0, ...replicas.map(({ lag }) => lag));
   const lag = Math.max(lagMs, worstLagMs).toFixed(0);
-  return `${whole} of ${replicas.length} replicas in step · lag ${lag} ms, ${frames} frames · ${commitsPerSecond} commits/s · log ${bytes(logBytes)}`;
+  return `${whole} of ${replicas.length} in step · lag ${lag} ms, ${frames} frames · ${commitsPerSecond} commits/s · log ${bytes(logBytes)}`;
 }
 
 function sentence(event: string, what: Facts): string {
