@@ -107,8 +107,8 @@ function restartInAGap(primary: Primary, gate: Gate, backfiller: Backfiller): bo
 function restartStandingStill(primary: Primary, gate: Gate, backfiller: Backfiller): string | null {
   if (!primary.tryStandStill(LOCK_PATIENCE_MS)) return `${primary.path}: a writer is in the way`;
   try {
-    // durable: what the tail holds is on every copy before the log may restart
     gate.handOver();
+    // What the tail holds is on every copy before the log may restart.
     if (!gate.settled && !gate.settle(REPLICA_PATIENCE_MS)) return "a replica takes its time";
     primary.holdAtEnd();
     if (!primary.fold()) return `${primary.path}: a reader is in the way`;
