@@ -16,6 +16,8 @@ export const codes = {
   LOCKED: "ERR_LOCKSTEP_LOCKED",
   /** A path holds something that is not a SQLite database. */
   NOT_A_DATABASE: "ERR_LOCKSTEP_NOT_A_DATABASE",
+  /** The database to be followed is not in WAL mode. */
+  NOT_WAL: "ERR_LOCKSTEP_NOT_WAL",
   /** The primary is missing or empty, the replica is not. */
   PRIMARY_MISSING: "ERR_LOCKSTEP_PRIMARY_MISSING",
   /** The primary is an older state of the replica. */

@@ -90,6 +90,24 @@ export class Io {
     this.#blockLines = shown.length;
   }
 
+  /** How things stand: on a terminal it takes the place of what was said before. */
+  status(line: string): void {
+    if (this.quiet) return;
+    if (!this.#err.isTTY) {
+      this.note(line);
+      return;
+    }
+    if (this.#what !== "status") this.#endBar();
+    this.#err.write(`\r\x1b[2K${line.slice(0, (this.#err.columns ?? 80) - 1)}`);
+    this.#what = "status";
+    this.#live = true;
+  }
+
+  /** Is what is said for people read on a terminal? */
+  get isTerminal(): boolean {
+    return this.#err.isTTY === true;
+  }
+
   /** What a drawing among the result's lines is drawn on. */
   get canvas(): Canvas {
     const terminal = this.#out.isTTY === true;

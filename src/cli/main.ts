@@ -20,6 +20,7 @@ export type Commands = Readonly<Record<string, () => Promise<Command>>>;
 
 /** Loaded when asked for, so that `--help` opens no database library. */
 const commands: Commands = {
+  replicate: () => import("./commands/replicate.ts"),
   sync: () => import("./commands/sync.ts"),
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
@@ -32,6 +33,7 @@ const commands: Commands = {
 
 const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
 
+  replicate PRIMARY REPLICA… follow a database that other programs write, until stopped
   sync PRIMARY REPLICA       make the replica, or bring it to what the primary holds
   status PRIMARY REPLICA…    where each copy stands; reads only, live databases too
   verify A B                 compare two copies page by page, and check both

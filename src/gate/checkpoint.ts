@@ -16,9 +16,10 @@
  */
 import { LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { keeperOf } from "../lineage/keeper.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
+import { foldReplicas, record, unlessLost } from "./fold-copies.ts";
+import { finishAmongWriters, letFold } from "./foreign-checkpoint.ts";
 import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -103,7 +104,11 @@ export class Checkpointer {
    */
   advance(): CheckpointOutcome | null {
     if (this.#held > 0) return null;
+    // Nobody has committed since the last one. To move the mark now might miss the log's restart.
+    if (this.#primary.foreign && this.#primary.foldedHere()) return null;
     const logBytes = this.#bytesUpTo(this.#primary.position.frame);
+    if (this.#primary.foreign)
+      letFold(this.#primary, logBytes > this.#beginAt + this.#checkpointBytes);
     if (logBytes < this.#beginAt) return null;
     if (!this.#ahead && logBytes <= REST_BYTES) return this.finish();
     if (logBytes >= this.#beginAt + GROWTH * this.#checkpointBytes) return this.finish();
@@ -112,10 +117,24 @@ export class Checkpointer {
     return null;
   }
 
+  /**
+   * Nobody else has committed for a while: whoever waits to fold all of the log, or for it to restart, may.
+   * It keeps the others out meanwhile, as SQLite's checkpoints do but for the passive ones.
+   */
+  giveWay(): CheckpointOutcome | null {
+    const primary = this.#primary;
+    if (this.#held > 0 || this.#ahead || primary.foldedHere()) return null;
+    primary.holdAtEnd();
+    const { frames, backfilled } = primary.readIndex();
+    if (backfilled < frames) return null;
+    return this.finish();
+  }
+
   /** Folds what is left and lets the log restart. Blocks. */
   finish(): CheckpointOutcome {
     this.#waitForAhead();
-    const because = finishAll(this.#primary, this.#roster, this.#gate, this.#backfiller);
+    const finish = this.#primary.foreign ? finishAmongWriters : finishAll;
+    const because = finish(this.#primary, this.#roster, this.#gate, this.#backfiller);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
@@ -208,13 +227,6 @@ export class Checkpointer {
   }
 }
 
-/** Puts on record what the primary's file holds. */
-function record(primary: Primary, backfiller: Backfiller): void {
-  const ahead = backfiller.takeAhead(primary);
-  if (ahead !== undefined) keeperOf(primary.sidecar).noteAhead(ahead);
-  primary.recordFolded(primary.position);
-}
-
 /** @returns null, or who is in the way */
 function finishAll(
   primary: Primary,
@@ -236,16 +248,12 @@ function finishAll(
   gate.pass();
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
-  const mirrors = roster.attached;
-  for (const mirror of mirrors) mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror) });
-  const primaryFolded = primary.fold();
-  // While the replicas fold: its file alone now holds the position.
-  if (primaryFolded) record(primary, backfiller); // durable: the record before the restart
-  let blocked: string | null = null;
-  for (const mirror of mirrors) {
-    const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
-    if (report && !report.done) blocked ??= `${mirror.path}: ${report.because}`;
-  }
+  let primaryFolded = false;
+  const blocked = foldReplicas(roster, gate, backfiller, () => {
+    primaryFolded = primary.fold();
+    // While the replicas fold: its file alone now holds the position.
+    if (primaryFolded) record(primary, backfiller); // durable: the record before the restart
+  });
   // durable: no restart before every replica is folded
   if (blocked) return blocked;
   // durable: no restart before the primary is folded
@@ -254,15 +262,4 @@ function finishAll(
   // 4. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
   return null;
-}
-
-/** Asks a mirror; null if it failed and commits go on without it. */
-function unlessLost<T>(gate: Gate, mirror: Mirror, work: () => T): T | null {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof LockstepError)) throw error;
-    gate.lose(mirror, error);
-    return null;
-  }
 }

@@ -23,7 +23,17 @@ function inShell(t: TestContext, shell: string, flags: string[], script: string)
   return stdout.split(/\s+/).filter((word) => word !== "");
 }
 
-const all = ["sync", "status", "verify", "drill", "scrub", "restore", "bench", "completion"];
+const all = [
+  "replicate",
+  "sync",
+  "status",
+  "verify",
+  "drill",
+  "scrub",
+  "restore",
+  "bench",
+  "completion",
+];
 
 describe("bash", { skip: has("bash") }, () => {
   /** What the line is completed to. */

@@ -12,7 +12,7 @@ import { scratch } from "../scratch.ts";
 import { lockstep, lockstepJson, main } from "./lockstep.ts";
 import { ADD_ONE, Pair, plain } from "./pair.ts";
 
-const commands = ["sync", "status", "verify", "drill", "scrub", "restore"];
+const commands = ["replicate", "sync", "status", "verify", "drill", "scrub", "restore"];
 
 describe("usage", () => {
   test("--help and --version: 0, on stdout", () => {
