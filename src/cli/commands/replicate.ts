@@ -1,9 +1,8 @@
 /** `lockstep replicate`: follows a database that other programs write. */
 import { once } from "node:events";
-import { parseArgs } from "node:util";
 import { LockstepError } from "../../errors.ts";
 import type { ReplicaStatus } from "../../observe.ts";
-import { type Progress, type ReplicationOptions, readOptions } from "../../options.ts";
+import { type Progress, type ReplicationOptions, readOptions, wrongWith } from "../../options.ts";
 import {
   type Follower,
   type FollowerStatus,
@@ -12,6 +11,9 @@ import {
 } from "../../replicate.ts";
 import { copiesFrom } from "../copies.ts";
 import { bytes, errorJson, type Io, UsageError } from "../io.ts";
+import { closeAll, LISTEN_OPTIONS, listenOn } from "../listen.ts";
+import { notify, type ServiceState } from "../notify.ts";
+import { readSettings, type Settings } from "../settings.ts";
 import { speedometer } from "../speed.ts";
 
 export const usage = `Usage: lockstep replicate [OPTIONS] PRIMARY REPLICA…
@@ -28,29 +30,28 @@ is made. PRIMARY must be in WAL mode; its mode is not changed.
   --min-copies N              with "degrade": end when fewer are left, PRIMARY counted (default 2)
   --replica-timeout MS        how long a replica may show no progress (default 60000)
   --checkpoint-bytes N        the size of the log from which it is folded into the file (8388608)
-  --json                      one object a line: {"event": "in-step" | "status" | "degraded" |
+  --listen ADDRESS            answer there, on a unix socket's path or 127.0.0.1:PORT: POST /durable waits
+                              until every copy has what was committed; /metrics, /healthz, a page at /
+  --allow-remote              let ADDRESS be one that other machines reach: without any protection
+  --config FILE               a file of these options, a line each: NAME = VALUE, without the dashes,
+                              PRIMARY and REPLICA as primary and replica; so are environment variables,
+                              LOCKSTEP_ before the name in capitals. An option counts before a
+                              variable, that before the file
+  --json                      one object a line: {"event": "in-step" | "listening" | "status" | "degraded" |
                               "rejoined" | "rot" | "stopped", …}, or in the end {"error": {…}}
 
 Exit status: 0 stopped, or in step with --once; 1 failed or refused; 2 wrong usage.
 
 Examples:
   lockstep replicate /var/lib/app/app.db /mnt/usb/app.db
+  lockstep replicate --listen /run/app/lockstep.sock app.db /mnt/usb/app.db
+  lockstep replicate --config /etc/lockstep/app.conf
   lockstep replicate --once app.db /mnt/usb/app.db     # for cron`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      once: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      "on-replica-failure": { type: "string" },
-      "min-copies": { type: "string" },
-      "replica-timeout": { type: "string" },
-      "checkpoint-bytes": { type: "string" },
-    },
-  });
-  const { primary, replicas, options: inDsn } = copiesFrom(positionals);
+  const settings = readSettings(args, OPTIONS, ["primary", "replica"]);
+  const named = [...settings.all("primary"), ...settings.all("replica")];
+  const { primary, replicas, options: inDsn } = copiesFrom(named);
   if (primary === undefined || replicas.length === 0) {
     throw new UsageError("replicate takes a primary and at least one replica.");
   }
@@ -61,27 +62,51 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
   }
   const options = {
     ...pick(inDsn),
-    ...given("onReplicaFailure", values["on-replica-failure"]),
-    ...given("minCopies", integer("--min-copies", values["min-copies"])),
-    ...given("replicaTimeout", integer("--replica-timeout", values["replica-timeout"])),
-    ...given("checkpointBytes", integer("--checkpoint-bytes", values["checkpoint-bytes"])),
+    ...given(settings, "onReplicaFailure", String),
+    ...given(settings, "minCopies", Number),
+    ...given(settings, "replicaTimeout", Number),
+    ...given(settings, "checkpointBytes", Number),
   } as ReplicateOptions;
-  readOptions({ ...options, replicas }, {}); // what is wrong with them is wrong use
-  return follow(primary, replicas, { ...options, once: values.once, json: values.json }, io);
+  readOptions({ ...options, replicas }, {}); // what is wrong with them together is wrong use, too
+  const wishes = {
+    once: settings.is("once"),
+    json: settings.is("json"),
+    listen: settings.all("listen"),
+    allowRemote: settings.is("allow-remote"),
+  };
+  if (wishes.once && wishes.listen.length > 0) {
+    throw new UsageError("--once ends at once: it cannot --listen.");
+  }
+  return follow(primary, replicas, { ...options, ...wishes }, io);
 }
 
 // --- internal ---
+
+const OPTIONS = {
+  ...LISTEN_OPTIONS,
+  once: { type: "boolean" },
+  json: { type: "boolean" },
+  "on-replica-failure": { type: "string" },
+  "min-copies": { type: "string" },
+  "replica-timeout": { type: "string" },
+  "checkpoint-bytes": { type: "string" },
+} as const;
 
 /** How often the status is told, in milliseconds: on a terminal, and elsewhere. */
 const TERMINAL_MS = 1000;
 const LINES_MS = 10_000;
 
-type Wishes = ReplicateOptions & { readonly once: boolean; readonly json: boolean };
+type Wishes = ReplicateOptions & {
+  readonly once: boolean;
+  readonly json: boolean;
+  readonly listen: readonly string[];
+  readonly allowRemote: boolean;
+};
 
 async function follow(
   primary: string,
   replicas: readonly string[],
-  { once: isOnce, json, ...options }: Wishes,
+  { once: isOnce, json, listen, allowRemote, ...options }: Wishes,
   io: Io,
 ): Promise<0 | 1> {
   const say = speaker(json, io);
@@ -99,8 +124,19 @@ async function follow(
     };
     const follower = await replicate(primary, replicas, { ...options, signal, onProgress });
     say("in-step", { ...inStep(follower.status), work: [...work] });
-    if (!isOnce) await untilStopped(follower, say, signal, io);
-    await follower.stop();
+    try {
+      const open = await listenOn(follower.replication, listen, allowRemote);
+      for (const { address } of open) say("listening", { address });
+      try {
+        await tellService(io, "READY=1");
+        if (!isOnce) await untilStopped(follower, say, signal, io);
+        await tellService(io, "STOPPING=1");
+      } finally {
+        await closeAll(open); // before the copies are let go: nobody is answered for what comes then
+      }
+    } finally {
+      await follower.stop();
+    }
     say("stopped", { position: follower.replication.status.primary.position });
     return 0;
   } catch (error) {
@@ -191,6 +227,8 @@ function sentence(event: string, what: Facts): string {
   switch (event) {
     case "in-step":
       return `in step: ${what["primary"]} at ${what["position"]}`;
+    case "listening":
+      return `listening on ${what["address"]}`;
     case "degraded":
       return `going on without ${what["path"]}: ${what["because"]}`;
     case "rejoined":
@@ -218,11 +256,24 @@ function pick(inDsn: ReplicationOptions): ReplicateOptions {
   return { onReplicaFailure, minCopies, replicaTimeout, checkpointBytes };
 }
 
-function given(name: string, value: unknown): object {
+/** An option that was said, wherever; what is wrong with it is told with its place. */
+function given(settings: Settings, name: Given, from: (text: string) => unknown): object {
+  const setting = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const value = settings.read(setting, (text) => {
+    const wrong = wrongWith(name, from(text));
+    if (wrong !== null) throw new Error(wrong);
+    return from(text);
+  });
   return value === undefined ? {} : { [name]: value };
 }
 
-function integer(option: string, text: string | undefined): number | undefined {
-  if (text === undefined || /^\d+$/.test(text)) return text === undefined ? text : Number(text);
-  throw new UsageError(`${option} takes a number, not "${text}".`);
+type Given = "onReplicaFailure" | "minCopies" | "replicaTimeout" | "checkpointBytes";
+
+/** A service manager that cannot be told is no reason not to replicate. */
+async function tellService(io: Io, state: ServiceState): Promise<void> {
+  try {
+    await notify(state);
+  } catch (error) {
+    io.complain(`systemd could not be told ${state}: ${(error as Error).message}`);
+  }
 }
