@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import fs from "node:fs";
 import { test } from "node:test";
 import { Io, type Output } from "../../src/cli/io.ts";
 import { runSql } from "../support/files.ts";
@@ -44,11 +45,27 @@ test("a DSN, and options in it", (t) => {
   assert.match(restoring.stderr, /lockstep restore/);
 });
 
+test("a file says it all, and an error says which of its lines is wrong", (t) => {
+  const { primary, replica } = pairInWal(t);
+  const config = `${primary}.conf`;
+  const lines = ["# the ledger", `primary = ${primary}`, `replica = ${replica}`, "once = true"];
+  fs.writeFileSync(config, lines.join("\n"));
+  assert.equal(lockstep("replicate", "--config", config).status, 0);
+  assert.equal(rowsOf(replica), 500);
+  fs.writeFileSync(config, [...lines, "replica-timeout = 0"].join("\n"));
+  const { status, stderr } = lockstep("replicate", "--config", config);
+  assert.equal(status, 2);
+  assert.match(stderr, /\.conf:5: replica-timeout must be an integer from 1 .*, not 0/);
+});
+
 test("wrong use", (t) => {
   const { primary, replica } = pairInWal(t);
   for (const [args, said] of [
     [[primary], /at least one replica/],
-    [["--replica-timeout", "soon", primary, replica], /takes a number, not "soon"/],
+    [
+      ["--replica-timeout", "soon", primary, replica],
+      /the command line: replica-timeout takes a number, not "soon"/,
+    ],
     [["--listen", primary, replica], /--listen/],
   ] as const) {
     const { status, stderr } = lockstep("replicate", ...args);

@@ -63,9 +63,9 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
   const options = {
     ...pick(inDsn),
     ...given(settings, "onReplicaFailure", String),
-    ...given(settings, "minCopies", Number),
-    ...given(settings, "replicaTimeout", Number),
-    ...given(settings, "checkpointBytes", Number),
+    ...given(settings, "minCopies", number),
+    ...given(settings, "replicaTimeout", number),
+    ...given(settings, "checkpointBytes", number),
   } as ReplicateOptions;
   readOptions({ ...options, replicas }, {}); // what is wrong with them together is wrong use, too
   const wishes = {
@@ -265,6 +265,11 @@ function given(settings: Settings, name: Given, from: (text: string) => unknown)
     return from(text);
   });
   return value === undefined ? {} : { [name]: value };
+}
+
+function number(text: string): number {
+  if (!/^\d+$/.test(text)) throw new Error(`takes a number, not "${text}"`);
+  return Number(text);
 }
 
 type Given = "onReplicaFailure" | "minCopies" | "replicaTimeout" | "checkpointBytes";
