@@ -37,6 +37,9 @@ export interface CheckpointOutcome {
 const REST_BYTES = 256 << 10;
 /** By how many times `checkpointBytes` the log may grow while it is folded ahead. */
 const GROWTH = 3;
+/** Both, where others write: they go on meanwhile, and to fold blocks only us, and what is mirrored. */
+const FOREIGN_REST_BYTES = 2 << 20;
+const FOREIGN_GROWTH = 15;
 
 export class Checkpointer {
   readonly #primary: Primary;
@@ -44,6 +47,8 @@ export class Checkpointer {
   readonly #gate: Gate;
   readonly #backfiller: Backfiller;
   readonly #checkpointBytes: number;
+  readonly #restBytes: number;
+  readonly #growth: number;
   /** The size of the log at which the next checkpoint begins, in bytes. */
   #beginAt: number;
   /** Mirrors that have not yet put on record that their replica's file is being written. */
@@ -71,6 +76,8 @@ export class Checkpointer {
     this.#checkpointBytes = context.checkpointBytes;
     this.#beginAt = context.checkpointBytes;
     this.#backfiller = new Backfiller(context, primary.path);
+    this.#restBytes = primary.foreign ? FOREIGN_REST_BYTES : REST_BYTES;
+    this.#growth = primary.foreign ? FOREIGN_GROWTH : GROWTH;
   }
 
   /** How large the log may get, in bytes, while nothing is in the way. */
@@ -111,7 +118,7 @@ export class Checkpointer {
       letFold(this.#primary, logBytes > this.#beginAt + this.#checkpointBytes);
     if (logBytes < this.#beginAt) return null;
     if (!this.#ahead && logBytes <= REST_BYTES) return this.finish();
-    if (logBytes >= this.#beginAt + GROWTH * this.#checkpointBytes) return this.finish();
+    if (logBytes >= this.#beginAt + this.#growth * this.#checkpointBytes) return this.finish();
     if (!this.#ahead) this.#goAhead();
     else if (!this.#isAtWork()) return this.#goOn(logBytes);
     return null;
@@ -217,7 +224,7 @@ export class Checkpointer {
     const { frames } = this.#backfiller;
     const stuck = frames === this.#folded;
     this.#folded = frames;
-    if (logBytes - this.#bytesUpTo(frames) <= REST_BYTES || stuck) return this.finish();
+    if (logBytes - this.#bytesUpTo(frames) <= this.#restBytes || stuck) return this.finish();
     this.#goAhead();
     return null;
   }

@@ -23,7 +23,7 @@ import type { Roster } from "./roster.ts";
 const TAIL_BYTES = 256 << 10;
 /** How much at most, if commits come faster than they can be folded. */
 const LARGEST_TAIL_BYTES = 2 << 20;
-const ROUNDS = 4;
+const ROUNDS = 3;
 /** How long it is tried to find a gap between two commits, in milliseconds. */
 const GAP_PATIENCE_MS = 100;
 /** How long the write lock is waited for, and with it a replica, in milliseconds. */
@@ -47,6 +47,8 @@ export function finishAmongWriters(
   gate: Gate,
   backfiller: Backfiller,
 ): string | null {
+  if (bytesBehind(primary, gate) > LARGEST_TAIL_BYTES)
+    return "commits come faster than they are mirrored";
   gate.pass();
   if (primary.foldedHere()) return null;
   const fold = (work: () => void): string | null => foldReplicas(roster, gate, backfiller, work);
@@ -64,6 +66,13 @@ export function finishAmongWriters(
 }
 
 // --- internal ---
+
+/** How much of the log is not known to be on every copy. */
+function bytesBehind(primary: Primary, { durable }: Gate): number {
+  const { frames, pageSize } = primary.readIndex();
+  const known = sameSalts(primary.index, durable) ? durable.frame : 0;
+  return (frames - known) * frameSize(pageSize);
+}
 
 /** Step 1. @returns null, or who is in the way */
 function foldMost(
