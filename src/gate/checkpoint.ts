@@ -82,7 +82,7 @@ export class Checkpointer {
 
   /** How large the log may get, in bytes, while nothing is in the way. */
   get logLimitBytes(): number {
-    return (1 + GROWTH) * this.#checkpointBytes;
+    return (1 + this.#growth) * this.#checkpointBytes;
   }
 
   /** How long ago a checkpoint was first put off, since the last one that was done; in milliseconds. */
