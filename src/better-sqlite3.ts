@@ -34,6 +34,8 @@ export default Database;
 export const { SqliteError } = Database;
 export type { Replica as OpenReplica, ReplicaOptions } from "./dropin/better-replica.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
+export type { Latencies } from "./histogram.ts";
+export type { ReplicaMetrics, ReplicationMetrics } from "./metrics.ts";
 export type {
   DurableOptions,
   ReplicaStatus,

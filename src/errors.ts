@@ -57,6 +57,10 @@ export const codes = {
   /** The caller's deadline passed before every copy had synced, or a replica came so far. */
   DEADLINE: "ERR_LOCKSTEP_DEADLINE",
 
+  // Of what listens for others (`observe`, `--listen`). Replication goes on as before.
+  /** An address cannot be listened on, or what listens there is ending, or its database was closed. */
+  ENDPOINT: "ERR_LOCKSTEP_ENDPOINT",
+
   // At a statement. Nothing was executed.
   /** The statement sets something that Lockstep owns, or would replace what is replicated. */
   OWNED: "ERR_LOCKSTEP_OWNED",

@@ -11,6 +11,8 @@ import { backup, DatabaseSync, native } from "./dropin/node-sqlite.ts";
 export type { Replica as OpenReplica, ReplicaOptions } from "./dropin/node-replica.ts";
 export type { DatabaseSyncConstructor, DatabaseSyncOptions } from "./dropin/node-sqlite.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
+export type { Latencies } from "./histogram.ts";
+export type { ReplicaMetrics, ReplicationMetrics } from "./metrics.ts";
 export type {
   DurableOptions,
   ReplicaStatus,

@@ -2,7 +2,9 @@
  * What an application sees of its replication: `db.replication`.
  */
 import { EventEmitter } from "node:events";
+import { channels } from "./channels.ts";
 import type { LockstepError } from "./errors.ts";
+import type { ReplicationMetrics } from "./metrics.ts";
 
 export interface ReplicaStatus {
   readonly path: string;
@@ -67,19 +69,35 @@ export interface ReplicationEvents {
 
 /** The replication of one database; shared by all connections of this thread to the same primary. */
 export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
-  readonly #status: () => ReplicationStatus;
-  readonly #durability: Waiting;
+  readonly #source: Source;
 
   /** @internal */
-  constructor(status: () => ReplicationStatus, durability: Waiting) {
+  constructor(source: Source) {
     super();
-    this.#status = status;
-    this.#durability = durability;
+    this.#source = source;
+  }
+
+  /** What listeners are told, subscribers of the channels are told as well. @internal */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    const name = event as keyof ReplicationEvents;
+    if (channels[name]?.hasSubscribers) {
+      const message = (MESSAGES[name] as (...args: unknown[]) => object)(...args);
+      channels[name].publish({ primary: this.status.primary.path, ...message });
+    }
+    return super.emit(name, ...(args as never));
   }
 
   /** Every copy: state, position, lag, last error. Reads no file but the shared index of the log. */
   get status(): ReplicationStatus {
-    return this.#status();
+    return this.#source.status();
+  }
+
+  /**
+   * What was counted and measured since the database was opened: commits, bytes, latencies, lag. Reads no
+   * file but the shared index of the log; costs some microseconds, for whoever asks.
+   */
+  get metrics(): ReplicationMetrics {
+    return this.#source.metrics();
   }
 
   /**
@@ -92,7 +110,7 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
    * caller would not wait longer: the sync goes on, and asking again tells.
    */
   durable(options?: DurableOptions): Promise<string> {
-    return this.#durability.durable(options);
+    return this.#source.durable(options);
   }
 
   /**
@@ -101,12 +119,26 @@ export class ReplicationHandle extends EventEmitter<ReplicationEvents> {
    * @throws LockstepError what fenced the connection; DEADLINE
    */
   durableSync({ timeout }: { readonly timeout?: number | undefined } = {}): string {
-    return this.#durability.durableSync(timeout);
+    return this.#source.durableSync(timeout);
   }
 }
 
-/** How the handle waits; the hub does it. */
-interface Waiting {
+/** What a message on the channel of an event's name has, besides the primary. */
+const MESSAGES: {
+  readonly [Name in keyof ReplicationEvents]: (...args: ReplicationEvents[Name]) => object;
+} = {
+  failed: (error) => ({ error }),
+  degraded: (replica, error) => ({ replica, error }),
+  rejoined: (replica) => ({ replica }),
+  rot: (page) => page,
+  checkpoint: () => ({}),
+  "checkpoint-postponed": (because, sinceMs) => ({ because, sinceMs }),
+};
+
+/** What the handle shows, and how it waits: the hub's doing. */
+export interface Source {
+  status(): ReplicationStatus;
+  metrics(): ReplicationMetrics;
   durable(options: DurableOptions | undefined): Promise<string>;
   durableSync(timeout: number | undefined): string;
 }

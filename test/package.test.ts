@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const windows = process.platform === "win32";
@@ -76,7 +76,7 @@ after(() => fs.rmSync(work, { recursive: true, force: true }));
 
 describe("the tarball", () => {
   test("has code, types, maps and the sources the maps point to", () => {
-    for (const entry of ["index", "better-sqlite3", "cli/main"]) {
+    for (const entry of ["index", "better-sqlite3", "observe/index", "cli/main"]) {
       for (const ending of [".js", ".js.map", ".d.ts", ".d.ts.map"]) {
         assert.ok(contents.includes(`dist/${entry}${ending}`), `dist/${entry}${ending}`);
       }
@@ -88,6 +88,19 @@ describe("the tarball", () => {
         assert.ok(fs.existsSync(join(installed, dirname(map), each)), `${map} names ${each}`);
       }
     }
+  });
+
+  test("has the page's files beside the built code that serves them", async () => {
+    const names = contents.filter((path) => path.startsWith("dist/serve/assets/"));
+    const sources = contents.filter((path) => path.startsWith("src/serve/assets/"));
+    assert.deepEqual(
+      names,
+      sources.map((path) => path.replace(/^src/, "dist")),
+    );
+    assert.ok(names.includes("dist/serve/assets/page.html"));
+    const { page } = await import(pathToFileURL(join(installed, "dist/serve/page.js")).href);
+    assert.match(page("/").body.toString(), /<!doctype html>/);
+    assert.match(page("/page/verdict.js").body.toString(), /verdictOf/);
   });
 
   test("has nothing else", () => {
@@ -151,6 +164,21 @@ describe("installed", () => {
     assert.equal(must(process.execPath, ["--input-type=module", "-e", code], project).trim(), "42");
   });
 
+  test("it is observed", () => {
+    const code = `
+      import { DatabaseSync } from "lockstep";
+      import { metricsText, observe } from "lockstep/observe";
+      const db = new DatabaseSync("seen.db", { replicas: ["seen-copy.db"] });
+      const observation = await observe(db, { listen: "127.0.0.1:0" });
+      const { status } = await fetch("http://" + observation.address + "/healthz");
+      console.log(status, metricsText(observation).includes("lockstep_healthy"));
+      await observation.close();
+      db.close();
+    `;
+    const said = must(process.execPath, ["--input-type=module", "-e", code], project);
+    assert.equal(said.trim(), "200 true");
+  });
+
   test("it can be required", () => {
     lend("better-sqlite3");
     const code = `
@@ -169,10 +197,13 @@ describe("installed", () => {
       join(project, "program.ts"),
       `import { DatabaseSync } from "lockstep";
        import Database from "lockstep/better-sqlite3";
+       import { observe } from "lockstep/observe";
        const node: import("node:sqlite").DatabaseSync = new DatabaseSync("a.db", { replicas: ["b.db"] });
        const better = new Database("a.db", { replicas: ["b.db"], readonly: false });
        const row = better.prepare<[number], { x: number }>("SELECT ? AS x").get(1);
        export const x: number | undefined = row?.x;
+       export const seen: Promise<string | null>[] = [observe(better), observe(new DatabaseSync("a.db"))]
+         .map(async (each) => (await each).address);
        export const rows: unknown[] = node.prepare("SELECT 1").all();
       `,
     );
@@ -197,7 +228,7 @@ describe("on a Node.js that is too old", () => {
     assert.equal(status, 1);
   });
 
-  for (const entry of ["lockstep", "lockstep/better-sqlite3"]) {
+  for (const entry of ["lockstep", "lockstep/better-sqlite3", "lockstep/observe"]) {
     test(`import "${entry}" says so`, { skip }, () => {
       const { status, stderr } = run(old, ["-e", `import("${entry}")`], project);
       assert.match(stderr, /ERR_LOCKSTEP_NODE_VERSION/);

@@ -15,7 +15,7 @@ import { codes } from "../src/errors.ts";
 const LAYERS = [
   ["invariant", "errors", "node-version"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
-  ["node-version", "driver", "options", "dsn", "observe"],
+  ["node-version", "driver", "options", "dsn", "histogram", "metrics", "channels", "observe"],
   ["targets/"],
   ["lineage/"],
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak
@@ -24,6 +24,7 @@ const LAYERS = [
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share
+  ["serve/", "observe/"], // shows a replication to others
   ["index", "better-sqlite3"],
   ["bench/", "bench"], // measures what applications use
   ["cli/"],
@@ -259,7 +260,7 @@ describe("words", () => {
     test(`no file has ${what}: ${pattern.source}`, () => {
       const found: string[] = [];
       for (const path of files) {
-        if (path === "package-lock.json") continue;
+        if (path === "package-lock.json" || path.endsWith(".png")) continue;
         read(path)
           .split("\n")
           .forEach((line, at) => {

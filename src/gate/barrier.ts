@@ -107,6 +107,7 @@ export class Barrier {
   }
 
   #end(round: Round): void {
+    this.#gate.meter.committed(round.born);
     round.resolve(formatPosition(this.#gate.durable));
     if (this.#closed) return;
     this.#running = null;
@@ -115,12 +116,14 @@ export class Barrier {
   }
 
   async #run(round: Round): Promise<void> {
+    const marked = performance.now();
     this.#gate.handOver();
-    const { mark } = this.#gate;
+    const { mark, meter } = this.#gate;
+    meter.oldest ||= marked;
     round.position = mark.position;
     const head = this.#gate.requestSync();
     await Promise.all([this.#syncPrimary(), this.#confirmed(head)]);
-    if (!this.#closed) this.#gate.becameDurable(mark);
+    if (!this.#closed) this.#gate.becameDurable(mark, marked);
   }
 
   #syncPrimary(): Promise<void> {
@@ -170,6 +173,8 @@ export interface BarrierContext {
 class Round {
   /** What is durable when it ends; null until it begins. */
   position: Position | null = null;
+  /** When its first caller came. */
+  readonly born = performance.now();
   readonly promise: Promise<string>;
   #resolve!: (position: string) => void;
   #reject!: (error: LockstepError) => void;
@@ -227,5 +232,16 @@ export function deadline(copy: string, timeout: number): LockstepError {
     what: `Not every copy has synced what was committed within ${timeout} ms`,
     state: "It is in the primary, in order; whether every copy has it is not known yet",
     next: "Ask durable() again: the sync goes on",
+  });
+}
+
+/** @throws LockstepError BAD_OPTION */
+export function assertTimeout(timeout: unknown): void {
+  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
+  throw new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
+    state: "Nothing was waited for",
+    next: "Correct the option",
   });
 }

@@ -72,6 +72,16 @@ export class Checkpointer {
     this.#backfiller = new Backfiller(context, primary.path);
   }
 
+  /** How large the log may get, in bytes, while nothing is in the way. */
+  get logLimitBytes(): number {
+    return (1 + GROWTH) * this.#checkpointBytes;
+  }
+
+  /** How long ago a checkpoint was first put off, since the last one that was done; in milliseconds. */
+  get postponedMs(): number | null {
+    return this.#postponedAt === null ? null : performance.now() - this.#postponedAt;
+  }
+
   /** No checkpoint from now on: the log does not restart, and the file stays as it is. */
   hold(): void {
     this.#held++;

@@ -18,6 +18,7 @@ import { type Position, samePosition } from "../lineage/position.ts";
 import { replicaFailure } from "../mirror/failure.ts";
 import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
+import { Meter } from "./meter.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
@@ -41,6 +42,7 @@ export class Gate {
   noted = false;
   /** How often a commit waited for room in the ring. */
   waits = 0;
+  readonly meter: Meter;
   readonly #primary: Primary;
   readonly #roster: Roster;
   readonly #slots: Slots;
@@ -62,6 +64,7 @@ export class Gate {
   ) {
     this.#primary = primary;
     this.durable = primary.position;
+    this.meter = new Meter(primary.path);
     this.#roster = roster;
     this.#slots = slots;
     this.#ring = new RingWriter(memory.ring);
@@ -95,6 +98,7 @@ export class Gate {
       const isFresh = !sameSalts(primary.index, primary.position);
       if (isFresh || bytes >= BATCH_BYTES) this.#take(primary.position.frame);
       else this.noted = true;
+      this.meter.oldest ||= performance.now();
       this.#pollFailures();
     }
     return !this.settled;
@@ -110,11 +114,13 @@ export class Gate {
     return { taken: this.#taken, position: this.#primary.position };
   }
 
-  /** Every copy has synced what was handed over up to this mark. */
-  becameDurable({ taken, position }: Mark): void {
+  /** Every copy has synced what was handed over up to this mark, which was made at `marked`. */
+  becameDurable({ taken, position }: Mark, marked: number): void {
     if (taken < this.#durableTaken) return;
     this.#durableTaken = taken;
     this.durable = position;
+    this.meter.oldest = this.settled ? 0 : marked;
+    this.meter.synced(position, marked);
   }
 
   /** At the start: sends what replicas lack, from frame `from` on, and makes all of it durable. */
@@ -138,7 +144,9 @@ export class Gate {
     const { salt1, salt2, sum1, sum2, frames } = log;
 
     // 2. Hand the new frames to every mirror.
-    this.#send(log, fresh ? 0 : after);
+    const from = fresh ? 0 : after;
+    this.#send(log, from);
+    this.meter.took(log.change, (frames - from) * frameSize(log.pageSize));
     this.noted = false;
     this.#taken++;
     primary.position = { timeline: base.timeline, salt1, salt2, frame: frames, sum1, sum2 };
@@ -161,6 +169,7 @@ export class Gate {
    */
   settle(patience = Number.POSITIVE_INFINITY): boolean {
     const { mark } = this;
+    const marked = performance.now();
 
     // 4. Let the mirrors sync; meanwhile sync the primary's own log.
     const head = this.requestSync();
@@ -169,7 +178,7 @@ export class Gate {
     // 5. Wait until every replica has synced. That is the new position of all copies.
     // durable: the replicas have the commit
     if (!this.#await(() => this.isConfirmed(head), patience)) return false;
-    this.becameDurable(mark);
+    this.becameDurable(mark, marked);
     return true;
   }
 
@@ -237,6 +246,12 @@ export class Gate {
     this.#roster.sent(mirror, this.requestSync());
   }
 
+  /** How full the ring is, as the slowest mirror leaves it. */
+  get ring(): { readonly ringBytes: number; readonly ringLimitBytes: number } {
+    const ringLimitBytes = this.#ring.size;
+    return { ringBytes: ringLimitBytes - this.#ring.free(this.slowestTail), ringLimitBytes };
+  }
+
   /** Where the slowest mirror is. */
   get slowestTail(): number {
     const slowest = this.#slowestMirror();
@@ -290,9 +305,10 @@ export class Gate {
    */
   #await(done: () => boolean, patience = Number.POSITIVE_INFINITY): boolean {
     if (done()) return true;
-    const end = performance.now() + patience;
+    const began = performance.now();
+    const end = began + patience;
     let tail = this.slowestTail;
-    let deadline = performance.now() + this.#timeout;
+    let deadline = began + this.#timeout;
     for (;;) {
       const seen = this.#slots.bell();
       if (done()) return true;

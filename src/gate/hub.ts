@@ -17,11 +17,12 @@ import {
   type ReplicationStatus,
 } from "../observe.ts";
 import type { Replication } from "../options.ts";
-import { Barrier, deadline } from "./barrier.ts";
+import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
+import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
 import { distinct, placeOf } from "./places.ts";
 import { Primary } from "./primary.ts";
@@ -108,6 +109,13 @@ export class Hub {
         durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
       const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
       const live = { primary, roster, gate, checkpointer: this.#checkpointer };
+      gate.meter.begin(primary.readIndex().change);
+      this.replication = new ReplicationHandle({
+        status: () => this.#status(),
+        metrics: () => metricsOf(this.#status(), { ...live, slots }),
+        durable: (waiting) => this.#durable(waiting),
+        durableSync: (patience) => this.#durableSync(patience),
+      });
       this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
       this.#roster.onRejoined = ({ path }) =>
@@ -119,10 +127,6 @@ export class Hub {
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of mirrors) this.#heed(mirror);
-    this.replication = new ReplicationHandle(() => this.#status(), {
-      durable: (waiting) => this.#durable(waiting),
-      durableSync: (patience) => this.#durableSync(patience),
-    });
     const { scrubBytesPerSecond: pace } = options;
     const copies = [key, ...places];
     const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
@@ -185,6 +189,7 @@ export class Hub {
    */
   gate(): void {
     if (this.#failure) throw this.#failure;
+    const begun = this.#barrier ? 0 : performance.now();
     try {
       if (!(this.#barrier ? this.#gate.note() : this.#gate.pass())) return;
     } catch (error) {
@@ -198,6 +203,7 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
+    if (!this.#barrier) this.#gate.meter.committed(begun);
   }
 
   /** Attends to replicas that commits go on without. */
@@ -282,6 +288,7 @@ export class Hub {
     }
     if (!outcome) return false;
     const { done, because, sinceMs } = outcome;
+    this.#gate.meter.checkpointed(done);
     this.#tell(() => {
       if (done) this.replication.emit("checkpoint");
       else this.replication.emit("checkpoint-postponed", because, sinceMs);
@@ -376,14 +383,4 @@ export class Hub {
     const isClosed = this.#references === 0;
     return statusOf(primary, roster, { durable, waits, rot, failure, isClosed });
   }
-}
-
-function assertTimeout(timeout: unknown): void {
-  if (timeout === undefined || (typeof timeout === "number" && timeout >= 0)) return;
-  throw new LockstepError(codes.BAD_OPTION, {
-    copy: null,
-    what: `Option \`timeout\` must be a number of milliseconds, not ${String(timeout)}`,
-    state: "Nothing was waited for",
-    next: "Correct the option",
-  });
 }

@@ -63,6 +63,11 @@ export class RingWriter {
     return (this.#head - this.#published) >>> 0;
   }
 
+  /** In bytes. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
   /** What is in the ring is about to be shown: returns its head. */
   publish(): number {
     this.#published = this.#head;

@@ -17,9 +17,14 @@
  *              primary may move on: what worker i reads of the primary, or of the ring, from then
  *              on is worth nothing. It reads GIVEN_UP AFTER it has used what it read
  *
+ * Beside the cells are counters of 64 bits, which do not wrap: how long worker i's syncs took. It adds to
+ * them when it has confirmed, so that nobody waits for that; they are read at any time.
+ *
  * Whoever waits reads the counter FIRST, then looks whether there is something to do, then waits
  * for the counter to differ from what it read: a store in between ends the wait at once.
  */
+import { BUCKETS, bucketOf, type Latencies, latenciesOf } from "../histogram.ts";
+
 export const states = {
   /** The thread does not run yet. */
   NONE: 0,
@@ -45,10 +50,13 @@ const TAIL = 0;
 const STATE = 1;
 const GIVEN_UP = 2;
 const CELLS_PER_REPLICA = 3;
+/** Of the counters: the buckets, then the microseconds of all syncs. */
+const COUNTERS_PER_REPLICA = BUCKETS + 1;
 
 /** The shared memory of one hub; structured-cloneable, so that a worker can be given it. */
 export interface SharedMemory {
   readonly cells: Int32Array<SharedArrayBuffer>;
+  readonly counters: BigInt64Array<SharedArrayBuffer>;
   readonly ring: Uint8Array<SharedArrayBuffer>;
 }
 
@@ -56,6 +64,7 @@ export function allocate(replicas: number, ringBytes: number): SharedMemory {
   const cells = PER_REPLICA + replicas * CELLS_PER_REPLICA;
   return {
     cells: new Int32Array(new SharedArrayBuffer(cells * 4)),
+    counters: new BigInt64Array(new SharedArrayBuffer(replicas * COUNTERS_PER_REPLICA * 8)),
     ring: new Uint8Array(new SharedArrayBuffer(ringBytes)),
   };
 }
@@ -63,9 +72,11 @@ export function allocate(replicas: number, ringBytes: number): SharedMemory {
 /** The cells by name. Both sides make one over the same memory. */
 export class Slots {
   readonly #cells: Int32Array<SharedArrayBuffer>;
+  readonly #counters: BigInt64Array<SharedArrayBuffer>;
 
   constructor(memory: SharedMemory) {
     this.#cells = memory.cells;
+    this.#counters = memory.counters;
   }
 
   head(): number {
@@ -117,6 +128,16 @@ export class Slots {
     Atomics.store(this.#cells, at(replica, GIVEN_UP), 1);
   }
 
+  /** How long the syncs of a replica took. */
+  syncLatency(replica: number): Latencies {
+    const first = replica * COUNTERS_PER_REPLICA;
+    const read = (i: number): number => Number(Atomics.load(this.#counters, first + i));
+    return latenciesOf(
+      Array.from({ length: BUCKETS }, (_, bucket) => read(bucket)),
+      read(BUCKETS),
+    );
+  }
+
   /** Worker `replica` has ended; another one is about to be started for it. */
   renew(replica: number): void {
     Atomics.store(this.#cells, at(replica, STATE), states.NONE);
@@ -143,6 +164,14 @@ export class Slots {
   confirm(replica: number, tail: number): void {
     Atomics.store(this.#cells, at(replica, TAIL), tail | 0);
     this.ring();
+  }
+
+  /** Counts a sync of replica `replica`. */
+  synced(replica: number, milliseconds: number): void {
+    const microseconds = Math.floor(milliseconds * 1000);
+    const first = replica * COUNTERS_PER_REPLICA;
+    Atomics.add(this.#counters, first + bucketOf(microseconds), 1n);
+    Atomics.add(this.#counters, first + BUCKETS, BigInt(microseconds));
   }
 
   setState(replica: number, state: State): void {

@@ -2,23 +2,18 @@
  * Work that reads whole database files, in a process of its own: closing a descriptor of a database
  * file would drop the POSIX locks that the application's process holds on it.
  *
- *   node bulk.js '{"task": "copy" | "compare" | "delta" | "scrub", …}'
- *
- * It prints one JSON object a line: {"progress": {phase, bytesDone, bytesTotal}} now and then, and
- * at the end {"result": …}, {"refusal": an error of ours} or {"error": {message, code}}.
+ * Here is the side of whoever waits for it; bulk-child.ts is the process.
  */
 import { spawn } from "node:child_process";
+import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type ErrorData, fromErrorData, LockstepError, toErrorData } from "../errors.ts";
+import { type ErrorData, fromErrorData } from "../errors.ts";
 import type { Progress } from "../options.ts";
 import type { Salts } from "../wal/format.ts";
-import { type ByteProgress, compareImages } from "../wal/image.ts";
-import { copyFile } from "./copy.ts";
-import { writeDelta } from "./delta.ts";
 import type { SumsWanted } from "./make-sums.ts";
-import { type ScrubResult, type ScrubTask, scrubPages } from "./scrub-pages.ts";
-import { SumsFile, type SumsRecord } from "./sums.ts";
+import type { ScrubResult, ScrubTask } from "./scrub-pages.ts";
+import type { SumsRecord } from "./sums.ts";
 
 export type BulkTask =
   /** Copies `from`, a file without a log that matters, to `to`, durable but for its name. */
@@ -63,12 +58,11 @@ export interface Watch<Phase = Progress["phase"]> {
  */
 export function runBulk<Task extends BulkTask>(
   task: Task,
-  path: string,
+  copy: string,
   watch: Watch<Task["task"]>,
 ): Promise<ResultOf<Task>> {
   return new Promise((resolve, reject) => {
-    const self = fileURLToPath(import.meta.url);
-    const child = spawn(process.execPath, ["--no-warnings", self, JSON.stringify(task)], {
+    const child = spawn(process.execPath, ["--no-warnings", CHILD, JSON.stringify(task)], {
       stdio: ["ignore", "pipe", "inherit"],
       env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
     });
@@ -86,7 +80,7 @@ export function runBulk<Task extends BulkTask>(
       } else {
         const seconds = (performance.now() - began) / 1000;
         const bytesPerSecond = Math.round(message.progress.bytesDone / Math.max(seconds, 1e-3));
-        watch.onProgress({ phase: task.task, path, ...message.progress, bytesPerSecond });
+        watch.onProgress({ phase: task.task, path: copy, ...message.progress, bytesPerSecond });
       }
     });
     child.on("error", reject);
@@ -100,75 +94,24 @@ export function runBulk<Task extends BulkTask>(
   });
 }
 
-// --- internal ---
-
-type BulkMessage =
+/** What the process says, one JSON object a line: its progress now and then, and in the end one of the others. */
+export type BulkMessage =
   | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
   | { readonly result: BulkResult | ScrubResult }
   | { readonly refusal: ErrorData }
   | { readonly error: SystemError };
 
 /** What the system said, and of which file, if that is not clear from the task. */
-interface SystemError {
+export interface SystemError {
   readonly message: string;
   readonly code: string | undefined;
   readonly errno: number | undefined;
   readonly file: string | undefined;
 }
 
-const PROGRESS_EVERY_MS = 100;
+// --- internal ---
 
-async function main(task: BulkTask): Promise<void> {
-  const say = (message: BulkMessage): void =>
-    void process.stdout.write(`${JSON.stringify(message)}\n`);
-  let said = 0;
-  const progress: ByteProgress = (bytesDone, bytesTotal) => {
-    const now = performance.now();
-    if (now - said < PROGRESS_EVERY_MS && bytesDone < bytesTotal) return;
-    said = now;
-    say({ progress: { bytesDone, bytesTotal } });
-  };
-  try {
-    say({ result: await perform(task, progress) });
-  } catch (error) {
-    const { message, code, errno, file } = error as SystemError;
-    if (error instanceof LockstepError) say({ refusal: toErrorData(error) });
-    else say({ error: { message, code, errno, file } });
-    process.exitCode = 1;
-  }
-}
-
-async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult | ScrubResult> {
-  switch (task.task) {
-    case "copy":
-      return copyFile(task.from, task.to, progress, task.sums);
-    case "compare": {
-      const { pages, differing } = compareImages(
-        task.from,
-        task.to,
-        progress,
-        task.frame ?? undefined,
-      );
-      return { pages, differing };
-    }
-    case "scrub":
-      return scrubPages(task, progress);
-    case "delta":
-      return withSums(task.sums, (sums) =>
-        writeDelta(task.from, task.to, task.log, task, progress, sums),
-      );
-  }
-}
-
-function withSums<T>(copy: string | null, use: (sums: SumsFile | null) => T): T {
-  const sums = copy === null ? null : SumsFile.open(copy, "r");
-  try {
-    return use(sums);
-  } finally {
-    sums?.close();
-  }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await main(JSON.parse(process.argv[2] as string) as BulkTask);
-}
+/** It loads only what the task takes: a small copy takes as long as a process takes to begin. */
+const CHILD = fileURLToPath(
+  new URL(`./bulk-child${path.extname(import.meta.url)}`, import.meta.url),
+);

@@ -114,6 +114,15 @@ function diverged(because: string): Decision {
   return decision("diverged", { do: "refuse" }, because);
 }
 
+/** It goes on where the primary ends. On an older timeline that is what a promotion has left behind. */
+function ahead(primary: Copy, replica: Copy, because: string): Decision {
+  if ((replica.state?.timeline ?? 0) < (primary.state?.timeline ?? 0)) {
+    const left = "it holds commits that the primary was promoted without";
+    return decision("stale-primary", { do: "refuse" }, left);
+  }
+  return decision("ahead", { do: "roll-forward" }, because);
+}
+
 /** Both stand in one generation: one log is a prefix of the other, or they have parted. */
 function sameGeneration(primary: Copy, replica: Copy, P: Position, R: Position): Decision {
   if (P.frame === R.frame) return diverged("their logs have one length and different content");
@@ -127,7 +136,7 @@ function sameGeneration(primary: Copy, replica: Copy, P: Position, R: Position):
     return diverged("the primary's log does not contain the replica's");
   }
   if (isPrefix(P, replica)) {
-    return decision("ahead", { do: "roll-forward" }, "the primary's log is a prefix of its log");
+    return ahead(primary, replica, "the primary's log is a prefix of its log");
   }
   if (passedThrough(replica, P)) {
     return decision("stale-primary", { do: "refuse" }, "its history holds the primary's position");
@@ -141,7 +150,7 @@ function otherGeneration(primary: Copy, replica: Copy, P: Position, R: Position)
     return decision("behind", { do: "send" }, "the primary's log begins at its position");
   }
   if (replica.base && samePosition(replica.base, P)) {
-    return decision("ahead", { do: "roll-forward" }, "its log begins at the primary's position");
+    return ahead(primary, replica, "its log begins at the primary's position");
   }
   if (passedThrough(primary, R)) {
     return decision("behind", { do: "delta" }, "the primary's history holds its position");

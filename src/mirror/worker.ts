@@ -225,8 +225,10 @@ class Worker {
       if (!this.#unsynced) this.#confirm();
     }
     if (((wanted - this.#confirmed) | 0) <= 0) return;
+    const begun = performance.now();
     delivery.sync(); // durable, in this order: synced, then confirmed
     this.#confirm();
+    this.#slots.synced(this.#data.replica, performance.now() - begun);
     this.#unsynced = false;
     delivery.growAhead();
   }

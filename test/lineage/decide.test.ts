@@ -154,6 +154,17 @@ row("ahead, the log gone, but on record", "stale-primary: refuse", known, {
   history: [at(1, 5)],
 });
 
+// The primary was promoted before it had what the replica has.
+const promoted = { state: { timeline: 2 } };
+row("promoted without its end", "stale-primary: refuse", { log, ...promoted }, { log: longer });
+row(
+  "promoted without its newest log",
+  "stale-primary: refuse",
+  { ...known, ...promoted },
+  { log: { g: 2, frames: [1, 3] }, base: at(1, 5) },
+);
+row("promoted with all it has", "behind: send", { log: longer, ...promoted }, { log });
+
 // Generations after one another.
 const second = { log: { g: 2, frames: [1, 3] }, base: at(1, 5) };
 row("the primary's log begins at its position", "behind: send", second, known);

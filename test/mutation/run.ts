@@ -30,7 +30,7 @@ const SUITES = [
   "test/{faults,wal}/*.test.ts",
   "test/{dropin/*,*}.test.ts",
   "test/degrade/*.test.ts",
-  "test/{replica,neighbours,scrub}/*.test.ts",
+  "test/{replica,neighbours,scrub,serve}/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 const RANDOM = /sweep|random|package|shown|tidy/;

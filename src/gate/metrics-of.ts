@@ -1,0 +1,48 @@
+/** What `db.replication.metrics` says. */
+import type { ReplicationMetrics } from "../metrics.ts";
+import type { ReplicationStatus } from "../observe.ts";
+import { frameSize } from "../wal/format.ts";
+import type { Checkpointer } from "./checkpoint.ts";
+import type { Gate } from "./gate.ts";
+import type { Primary } from "./primary.ts";
+import type { Roster } from "./roster.ts";
+import type { Slots } from "./slots.ts";
+
+/** @param status as it is now */
+export function metricsOf(
+  status: ReplicationStatus,
+  { primary, roster, gate, checkpointer, slots }: Parts,
+): ReplicationMetrics {
+  const { meter } = gate;
+  const { commits, bytes, checkpoints, checkpointsPostponed, oldest } = meter;
+  const now = performance.now();
+  const { logBytes } = status.primary;
+  const size = logBytes > 0 ? frameSize(primary.index.pageSize) : 0;
+  return {
+    commits,
+    bytes,
+    checkpoints,
+    checkpointsPostponed,
+    commitLatency: meter.commitLatency.latencies,
+    ...gate.ring,
+    ringWaits: gate.waits,
+    logBytes,
+    logLimitBytes: checkpointer.logLimitBytes,
+    oldestReaderMs: checkpointer.postponedMs,
+    replicas: roster.members.map(({ path, index, mark }, i) => {
+      const frames = status.replicas[i]?.lag ?? 0;
+      const detached = mark ? (Date.now() - Date.parse(mark.since)) / 1000 : 0;
+      const behind = frames > 0 && oldest > 0 ? (now - oldest) / 1000 : 0;
+      const lag = { frames, bytes: frames * size, seconds: Math.max(0, detached, behind) };
+      return { path, lag, syncLatency: slots.syncLatency(index) };
+    }),
+  };
+}
+
+export interface Parts {
+  readonly primary: Primary;
+  readonly roster: Roster;
+  readonly gate: Gate;
+  readonly checkpointer: Checkpointer;
+  readonly slots: Slots;
+}

@@ -1,0 +1,183 @@
+/** `lockstep/observe`: one line for programs that have a database open. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { codes } from "../../src/errors.ts";
+import { metricsText, observe } from "../../src/observe/index.ts";
+import { Recorder } from "../../src/serve/recorder.ts";
+import { Trio } from "../degrade/trio.ts";
+import { drivers, Pair } from "../dropin/pair.ts";
+import { scratch } from "../scratch.ts";
+import { ask } from "../serve/ask.ts";
+import { Still } from "../serve/handle.ts";
+import { readMetrics } from "../serve/prometheus.ts";
+
+for (const driver of drivers) {
+  test(`${driver}: with listen there is a server, which ends with close()`, async (t) => {
+    const db = new Pair(t, driver).open();
+    const observation = await observe(db, { listen: "127.0.0.1:0" });
+    const { address } = observation;
+    assert.ok(address);
+    assert.equal((await ask(address, "/healthz")).status, 200);
+    assert.equal(observation.snapshot.healthy, true);
+    await observation.close();
+    await assert.rejects(ask(address, "/healthz"), { code: "ECONNREFUSED" });
+    assert.equal(db.replication.listenerCount("failed"), 0, "nothing of it is left");
+  });
+}
+
+test("without, nothing listens; the text is there for the application's own server", async (t) => {
+  const [one, two] = [new Pair(t, "node:sqlite"), new Pair(t, "better-sqlite3")];
+  const all = [await observe(one.open()), await observe(two.open().replication)];
+  assert.equal(all[0]?.address, null);
+  const samples = readMetrics(metricsText(...all));
+  const primaries = samples.get("lockstep_healthy")?.map(({ labels }) => labels["primary"]);
+  assert.deepEqual(primaries, [one.primary, two.primary]);
+  for (const each of all) await each.close();
+});
+
+test("a database without replicas is refused, and so is a wrong address", async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const db = pair.open();
+  await assert.rejects(observe(db, { listen: "0.0.0.0:0" }), { code: codes.BAD_OPTION });
+  assert.equal(db.replication.listenerCount("failed"), 0);
+  db.close();
+  await assert.rejects(observe(db), { code: codes.BAD_OPTION, what: /not replicated/ });
+});
+
+test("the log is lines of JSON", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  const db = trio.open();
+  const lines: string[] = [];
+  const observation = await observe(db, { log: (line) => lines.push(line) });
+  await trio.put(db, 1);
+  trio.pullOut("one");
+  while (lines.length === 0) await trio.put(db, 1);
+  trio.putBack("one");
+  await trio.untilRejoined(db, trio.replicas[0]);
+  const [degraded, rejoined, ...more] = lines.map((line) => JSON.parse(line));
+  assert.deepEqual(more, []);
+  const { time, what, state, next, ...rest } = degraded;
+  assert.equal(new Date(time).toISOString(), time);
+  for (const part of [what, state, next]) assert.match(part, /\w/);
+  const [replica] = trio.replicas;
+  assert.deepEqual(rest, {
+    level: "error",
+    event: "degraded",
+    primary: trio.primary,
+    replica,
+    code: codes.REPLICA_GONE,
+    copy: replica,
+  });
+  assert.deepEqual(
+    [rejoined.level, rejoined.event, rejoined.replica],
+    ["info", "rejoined", replica],
+  );
+  const { events } = observation.snapshot;
+  assert.deepEqual(
+    events.map(({ level, what }) => [level, what]),
+    [
+      ["error", `Commits go on without ${replica}`],
+      ["info", `${replica} holds all again`],
+    ],
+  );
+  await observation.close();
+  trio.closeAndCompare(db);
+});
+
+test("it keeps no process alive, and its socket goes with the process", (t) => {
+  const directory = fs.realpathSync(scratch(t));
+  const source = (name: string): string => path.join(import.meta.dirname, "../../src", name);
+  const code = `
+    const { DatabaseSync } = await import(${JSON.stringify(source("index.ts"))});
+    const { observe } = await import(${JSON.stringify(source("observe/index.ts"))});
+    const db = new DatabaseSync("app.db", { replicas: ["copy.db"] });
+    const { address } = await observe(db, { listen: "./a.sock", log: true });
+    console.log(address);`;
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ["--no-warnings", "--input-type=module", "-e", code],
+    { cwd: directory, encoding: "utf8", timeout: 60_000 },
+  );
+  assert.deepEqual([stdout.trim(), stderr, status], [path.join(directory, "a.sock"), "", 0]);
+  assert.ok(!fs.existsSync(path.join(directory, "a.sock")));
+});
+
+test("a sample each ten seconds, for an hour; the newest 200 events", (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const still = new Still();
+  const recorder = new Recorder(still.handle);
+  t.after(() => recorder.close());
+  still.commits.add(1);
+  still.syncs.add(3);
+  still.counted = { commits: 7, bytes: 700 };
+  t.mock.timers.tick(10_000);
+  const [first] = recorder.history;
+  assert.deepEqual([first?.seconds, first?.commits, first?.bytes], [10, 7, 700]);
+  assert.ok(first?.commitMs && Math.abs(first.commitMs.p50 - 1) < 0.25);
+  assert.ok(first?.syncMs[0] && Math.abs(first.syncMs[0].p99 - 3) < 0.75);
+  const inTheMinute = () => recorder.syncsOfLastMinute(0, still.handle.metrics)?.count;
+  t.mock.timers.tick(40_000);
+  assert.equal(inTheMinute(), 1);
+  t.mock.timers.tick(20_000);
+  assert.equal(inTheMinute(), 0, "it is longer ago");
+  assert.deepEqual(recorder.history[1], {
+    ...first,
+    at: recorder.history[1]?.at,
+    commits: 0,
+    bytes: 0,
+    commitMs: null,
+    syncMs: [null],
+  });
+  for (let i = 0; i < 400; i++) t.mock.timers.tick(10_000);
+  assert.equal(recorder.history.length, 360);
+  for (let i = 1; i <= 250; i++) recorder.note("info", String(i), "");
+  assert.equal(recorder.events.length, 200);
+  assert.equal(recorder.events.at(-1)?.what, "250");
+});
+
+test("a checkpoint that is put off again and again is one event, until it is done", (t) => {
+  const { handle } = new Still();
+  const recorder = new Recorder(handle);
+  t.after(() => recorder.close());
+  handle.emit("checkpoint");
+  for (let i = 0; i < 5; i++) handle.emit("checkpoint-postponed", "a reader", i);
+  handle.emit("checkpoint");
+  handle.emit("checkpoint-postponed", "a reader", 0);
+  assert.deepEqual(
+    recorder.events.map(({ level }) => level),
+    ["warning", "info", "warning"],
+  );
+});
+
+test("the last proof is read from beside the replica, and is null if it makes no sense", async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const recorder = new Recorder(pair.open().replication);
+  t.after(() => recorder.close());
+  const proof = `${pair.replica}-lockstep-proof`;
+  t.after(() => fs.rmSync(proof, { force: true }));
+  const proven = async (): Promise<string | null> => {
+    await recorder.proofs.refresh();
+    return recorder.proofs.of(pair.replica);
+  };
+  assert.equal(await proven(), null);
+  fs.writeFileSync(
+    proof,
+    JSON.stringify({ format: 1, at: "2026-11-27T07:00:00Z", provenAt: "2026-11-26T07:00:00Z" }),
+  );
+  assert.equal(await proven(), "2026-11-26T07:00:00.000Z");
+  for (const text of [
+    "",
+    "{}",
+    "null",
+    '{"provenAt":"soon"}',
+    '{"at":"2026-11-26T07:00:00Z","provenAt":null}',
+    "[]",
+  ]) {
+    fs.writeFileSync(proof, text);
+    assert.equal(await proven(), null, text);
+  }
+  fs.rmSync(proof);
+});
