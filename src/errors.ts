@@ -16,6 +16,8 @@ export const codes = {
   LOCKED: "ERR_LOCKSTEP_LOCKED",
   /** A path holds something that is not a SQLite database. */
   NOT_A_DATABASE: "ERR_LOCKSTEP_NOT_A_DATABASE",
+  /** The database to be followed is not in WAL mode. */
+  NOT_WAL: "ERR_LOCKSTEP_NOT_WAL",
   /** The primary is missing or empty, the replica is not. */
   PRIMARY_MISSING: "ERR_LOCKSTEP_PRIMARY_MISSING",
   /** The primary is an older state of the replica. */
@@ -68,6 +70,8 @@ export const codes = {
   // From the commands. Neither side was changed.
   /** The destination exists and `--force` was not given. */
   DEST_EXISTS: "ERR_LOCKSTEP_DEST_EXISTS",
+  /** There is not enough room for a restored copy. */
+  NO_ROOM: "ERR_LOCKSTEP_NO_ROOM",
   /** What was read is damaged, or what was written did not read back equal. */
   VERIFY: "ERR_LOCKSTEP_VERIFY",
 } as const;

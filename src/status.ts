@@ -6,9 +6,11 @@ import os from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Driver, isBusy, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
+import { isAlive } from "./lineage/alive.ts";
 import { decide, type Relation } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
 import { formatPosition } from "./lineage/position.ts";
+import { type Proof, readProof } from "./lineage/proof.ts";
 import {
   type Owner,
   readSidecar,
@@ -53,6 +55,8 @@ export interface ReplicaStatus extends CopyStatus {
     /** Of its failure. */
     readonly code: string;
   } | null;
+  /** When a drill last proved that it restores, or failed to; null: none did, or of another copy. */
+  readonly lastProof: Proof | null;
 }
 
 export interface StatusReport {
@@ -74,19 +78,18 @@ export async function status(primary: string, replicas: readonly string[]): Prom
   return { primary: statusOf(seen), replicas: report };
 }
 
-// --- internal ---
-
-interface Look {
+/** What is seen of one copy. */
+export interface Look {
   readonly copy: Copy;
   readonly record: SidecarSnapshot | null;
   readonly inUse: Owner | null;
 }
 
-const TRIES = 20;
-const BETWEEN_TRIES_MS = 25;
-
-/** One copy; again if its record changed while the rest was looked at. */
-async function look(driver: Driver, file: string): Promise<Look> {
+/**
+ * One copy; again if its record changed while the rest was looked at.
+ * @throws LockstepError SIDECAR
+ */
+export async function look(driver: Driver, file: string): Promise<Look> {
   for (let tries = 1; ; tries++) {
     try {
       const record = readSidecar(driver, file);
@@ -106,6 +109,11 @@ async function look(driver: Driver, file: string): Promise<Look> {
   }
 }
 
+// --- internal ---
+
+const TRIES = 20;
+const BETWEEN_TRIES_MS = 25;
+
 /** A replica and its primary, at one moment as far as can be had. */
 async function lookAtPair(
   driver: Driver,
@@ -116,8 +124,11 @@ async function lookAtPair(
   for (let tries = 1; ; tries++) {
     const replica = await look(driver, file);
     const { relation, because } = decide(primary.copy, replica.copy);
-    const detached = detachedBy(primary, file);
-    const result = { ...statusOf(replica), relation, why: because, detached };
+    const result = {
+      ...{ ...statusOf(replica), relation, why: because },
+      detached: detachedBy(primary, file),
+      lastProof: readProof(file, replica.record?.state.copyId ?? null),
+    };
     if (replica.inUse && !sameOwner(replica.inUse, primary.inUse)) {
       const { pid, host } = replica.inUse;
       const why = `process ${pid} on ${host} has it in use, and not with this primary`;
@@ -158,15 +169,6 @@ function heldBy(driver: Driver, file: string, record: SidecarSnapshot | null): O
     return isBusy(error) ? owner : null;
   } finally {
     connection.close();
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

@@ -1,7 +1,6 @@
 /** Checkpoints: when the log restarts, who may put that off, and what other programs can do to it. */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { type DriverName, loadDriver } from "../src/driver.ts";
@@ -14,7 +13,6 @@ import { busyWriter, Program, visitor } from "./support/program.ts";
 import { type Db, Scene } from "./support/scene.ts";
 
 const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
-const BELOW = os.constants.priority.PRIORITY_BELOW_NORMAL;
 const SMALL = { checkpointBytes: 65536 };
 
 /** The generation in a copy's log. */
@@ -62,13 +60,6 @@ for (const driver of DRIVERS) {
     }
     assert.ok(ahead > 0, "commits were made meanwhile");
     assert.ok(largest > checkpointBytes && largest < 4 * checkpointBytes + 50_000, `${largest}`);
-    if (process.platform === "linux" && os.getPriority() < BELOW) {
-      const threads = fs.readdirSync("/proc/self/task").map(Number);
-      assert.ok(
-        threads.some((thread) => os.getPriority(thread) === BELOW),
-        "commits go first",
-      );
-    }
     db.close();
   });
 

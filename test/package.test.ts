@@ -139,7 +139,7 @@ describe("installed", () => {
   test("the command runs", () => {
     const bin = join(project, "node_modules", ".bin", windows ? "lockstep.cmd" : "lockstep");
     const help = must(bin, ["--help"], project);
-    for (const command of ["sync", "status", "verify", "restore", "bench"]) {
+    for (const command of ["sync", "status", "verify", "drill", "restore", "bench"]) {
       assert.match(help, new RegExp(`\\b${command}\\b`));
     }
   });
@@ -177,6 +177,12 @@ describe("installed", () => {
     `;
     const said = must(process.execPath, ["--input-type=module", "-e", code], project);
     assert.equal(said.trim(), "200 true");
+  });
+
+  test("the drill finds its child process in the built code", () => {
+    const bin = join(installed, "bin", "lockstep.cjs");
+    const said = must(process.execPath, [bin, "drill", "main.db", "copy.db"], project);
+    assert.match(said, /^proven: /);
   });
 
   test("it can be required", () => {

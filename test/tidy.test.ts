@@ -22,6 +22,7 @@ const LAYERS = [
   ["mirror/"], // what a worker thread does
   ["gate/"], // what the committing thread does
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
+  ["drill/", "drill", "replicate/", "replicate"],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share
   ["serve/", "observe/"], // shows a replication to others

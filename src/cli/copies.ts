@@ -1,17 +1,19 @@
 /** The copies that a command line names: a primary and its replicas, or a DSN in their place. */
 import { isDsn, parseDsn } from "../dsn.ts";
-import { readOptions } from "../options.ts";
+import { type ReplicationOptions, readOptions } from "../options.ts";
 
 export interface Copies {
   readonly primary: string | undefined;
   readonly replicas: readonly string[];
+  /** What a DSN says besides. */
+  readonly options: ReplicationOptions;
 }
 
 /** @throws LockstepError BAD_DSN, BAD_OPTION */
 export function copiesFrom(positionals: readonly string[]): Copies {
   const [first, ...rest] = positionals;
-  if (first === undefined || !isDsn(first)) return { primary: first, replicas: rest };
+  if (first === undefined || !isDsn(first)) return { primary: first, replicas: rest, options: {} };
   const { path, options } = parseDsn(first);
   const named = readOptions({}, options)?.replicas ?? [];
-  return { primary: path, replicas: [...named, ...rest] };
+  return { primary: path, replicas: [...named, ...rest], options };
 }

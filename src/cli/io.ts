@@ -6,10 +6,11 @@ import { styleText } from "node:util";
 import { LockstepError } from "../errors.ts";
 import type { Canvas } from "./chart.ts";
 
-/** A terminal, a pipe or a file; `isTTY`, `columns` and `hasColors` as Node.js gives them. */
+/** A terminal, a pipe or a file; `isTTY`, `columns`, `rows` and `hasColors` as Node.js gives them. */
 export interface Output {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
   /** Says no if the environment does: `NO_COLOR`, `TERM=dumb`. */
   hasColors?(): boolean;
   write(text: string): unknown;
@@ -36,12 +37,16 @@ export interface Steps {
 }
 
 export class Io {
+  /** Says nothing but errors, and the documents of `--json`. */
+  quiet = false;
   readonly #out: Output;
   readonly #err: Output;
   /** The work whose bar stands on the terminal, or whose lines were last printed. */
   #what = "";
   #printedAt = Number.NEGATIVE_INFINITY;
   #live = false;
+  /** How many lines of the last block stand on the terminal. */
+  #blockLines = 0;
 
   constructor(out: Output = process.stdout, err: Output = process.stderr) {
     this.#out = out;
@@ -50,6 +55,7 @@ export class Io {
 
   /** A line of the result. */
   print(line: string): void {
+    if (this.quiet) return;
     this.#endBar();
     this.#out.write(`${line}\n`);
   }
@@ -60,21 +66,70 @@ export class Io {
     this.#out.write(`${JSON.stringify(value, null, 2)}\n`);
   }
 
+  /** One of many results, for programs: an object a line. */
+  line(value: unknown): void {
+    this.#endBar();
+    this.#out.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /**
+   * A block of lines of the result, one of many. On a terminal it takes the place of the one before,
+   * each line cut to its width, as many as it shows; elsewhere they follow one another.
+   */
+  block(lines: readonly string[]): void {
+    if (this.quiet) return;
+    this.#endBar();
+    if (!this.#out.isTTY) {
+      this.#out.write(`${lines.join("\n")}\n\n`);
+      return;
+    }
+    const { columns = 80, rows = 24 } = this.#out;
+    const shown = lines.slice(0, rows - 1).map((line) => line.slice(0, columns - 1));
+    const back = this.#blockLines > 0 ? `\x1b[${this.#blockLines}F` : "";
+    this.#out.write(`${back}\x1b[J${shown.join("\n")}\n`);
+    this.#blockLines = shown.length;
+  }
+
+  /** How things stand: on a terminal it takes the place of what was said before. */
+  status(line: string): void {
+    if (this.quiet) return;
+    if (!this.#err.isTTY) {
+      this.note(line);
+      return;
+    }
+    if (this.#what !== "status") this.#endBar();
+    this.#err.write(`\r\x1b[2K${line.slice(0, (this.#err.columns ?? 80) - 1)}`);
+    this.#what = "status";
+    this.#live = true;
+  }
+
+  /** Is what is said for people read on a terminal? */
+  get isTerminal(): boolean {
+    return this.#err.isTTY === true;
+  }
+
   /** What a drawing among the result's lines is drawn on. */
   get canvas(): Canvas {
     const terminal = this.#out.isTTY === true;
     const color = terminal && (this.#out.hasColors?.() ?? false);
-    return { terminal, color, columns: (terminal ? this.#out.columns : undefined) ?? 80 };
+    const columns = terminal ? this.#out.columns : Number(process.env["COLUMNS"]);
+    return { terminal, color, columns: columns || 80 };
   }
 
   /** A line for people that is not the result. */
   note(line: string): void {
+    if (!this.quiet) this.complain(line);
+  }
+
+  /** A line about wrong use. */
+  complain(line: string): void {
     this.#endBar();
     this.#err.write(`${line}\n`);
   }
 
   /** The state of long work; call it as often as you like. */
   progress(work: Work | Steps): void {
+    if (this.quiet) return;
     const [workDone, total] = amounts(work);
     const done = workDone >= total;
     const isNew = work.what !== this.#what;
@@ -96,9 +151,9 @@ export class Io {
   /** An error: its code, what happened, what state the data is in, what to do next. */
   error(error: unknown): void {
     this.#endBar();
-    const stream = this.#err as NodeJS.WriteStream;
+    const color = this.#err.isTTY === true && (this.#err.hasColors?.() ?? false);
     const loud = (text: string): string =>
-      this.#err.isTTY ? styleText(["bold", "red"], text, { stream }) : text;
+      color ? styleText(["bold", "red"], text, { validateStream: false }) : text;
     if (error instanceof LockstepError) {
       const copy = error.copy === null ? "" : ` ${error.copy}`;
       this.#err.write(`${loud(error.code)}${copy}\n`);

@@ -5,37 +5,48 @@
 import { createRequire } from "node:module";
 import { codes, LockstepError } from "../errors.ts";
 import { errorJson, Io, UsageError } from "./io.ts";
+import { suggest } from "./suggest.ts";
+import { optionsIn, takeFlags, unknownOption } from "./usage.ts";
 
 /** What each file in commands/ exports. */
 export interface Command {
-  /** Its `--help`: synopsis, arguments, the shape of `--json`, exit status. */
+  /** Its `--help`: synopsis, arguments, the shape of `--json`, examples, exit status. */
   readonly usage: string;
   /** @returns the exit status: 0 done, 1 the copies differ */
-  run(args: string[], io: Io): Promise<0 | 1>;
+  run(args: string[], io: Io, commands: Commands): Promise<0 | 1>;
 }
 
+export type Commands = Readonly<Record<string, () => Promise<Command>>>;
+
 /** Loaded when asked for, so that `--help` opens no database library. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
+const commands: Commands = {
+  replicate: () => import("./commands/replicate.ts"),
   sync: () => import("./commands/sync.ts"),
   status: () => import("./commands/status.ts"),
   verify: () => import("./commands/verify.ts"),
+  drill: () => import("./commands/drill.ts"),
   scrub: () => import("./commands/scrub.ts"),
   restore: () => import("./commands/restore.ts"),
   bench: () => import("./commands/bench.ts"),
+  completion: () => import("./commands/completion.ts"),
 };
 
 const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
 
+  replicate PRIMARY REPLICA… follow a database that other programs write, until stopped
   sync PRIMARY REPLICA       make the replica, or bring it to what the primary holds
   status PRIMARY REPLICA…    where each copy stands; reads only, live databases too
   verify A B                 compare two copies page by page, and check both
+  drill PRIMARY REPLICA…     prove that each replica restores; they may be in use
   scrub PRIMARY REPLICA…     find pages that rotted on a disk, and heal them from another copy
   restore REPLICA DEST       make a replica the database again
   bench                      what replication costs on these disks
+  completion SHELL           a script that completes commands and options in bash, zsh or fish
 
 Options of every command:
   --json       the result as one JSON document on stdout, errors as {"error": {…}}
-  --help, -h   the arguments, options and results of a command
+  --quiet, -q  nothing but errors and the exit status; with --json the document alone
+  --help, -h   the arguments, options and results of a command, and examples
 
   lockstep --version
 
@@ -43,7 +54,7 @@ Exit status: 0 done, 1 failed or the copies differ, 2 wrong usage.`;
 
 /** @returns the exit status */
 export async function main(args: string[], io = new Io()): Promise<0 | 1 | 2> {
-  const [name, ...rest] = args;
+  const [name, ...all] = args;
   if (name === "--version" || name === "-v") {
     io.print((createRequire(import.meta.url)("../../package.json") as { version: string }).version);
     return 0;
@@ -54,19 +65,22 @@ export async function main(args: string[], io = new Io()): Promise<0 | 1 | 2> {
   }
   const load = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!load) {
-    io.note(name === undefined ? usage : `There is no command "${name}".\n\n${usage}`);
+    io.complain(name === undefined ? usage : `${noCommand(name)}\n\n${usage}`);
     return 2;
   }
   const command = await load();
-  if (rest.includes("--help") || rest.includes("-h")) {
+  const [help] = takeFlags(all, "--help", "-h");
+  if (help) {
     io.print(command.usage);
     return 0;
   }
+  const [quiet, rest] = takeFlags(all, "--quiet", "-q");
+  io.quiet = quiet;
   try {
-    return await command.run(rest, io);
+    return await command.run(rest, io, commands);
   } catch (error) {
     if (isMisuse(error)) {
-      io.note(`${(error as Error).message}\n\n${command.usage}`);
+      io.complain(`${(error as Error).message}${hint(rest, command)}\n\n${command.usage}`);
       return 2;
     }
     if (rest.includes("--json")) io.json(errorJson(error));
@@ -84,6 +98,18 @@ function isMisuse(error: unknown): boolean {
   return (
     error instanceof UsageError || (typeof code === "string" && code.startsWith("ERR_PARSE_ARGS"))
   );
+}
+
+function noCommand(name: string): string {
+  const near = suggest(name, Object.keys(commands));
+  return `There is no command "${name}".${near === null ? "" : ` Did you mean "${near}"?`}`;
+}
+
+/** What an option that the command does not have may have been meant to be. */
+function hint(args: readonly string[], { usage: known }: Command): string {
+  const unknown = unknownOption(args, known);
+  const near = unknown === null ? null : suggest(unknown, optionsIn(known));
+  return near === null ? "" : `\nDid you mean ${near}?`;
 }
 
 /** Node.js before 25.7 or so calls node:sqlite experimental, once a process; that one is dropped. */

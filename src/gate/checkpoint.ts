@@ -16,9 +16,10 @@
  */
 import { LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
-import { keeperOf } from "../lineage/keeper.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
+import { foldReplicas, record, unlessLost } from "./fold-copies.ts";
+import { finishAmongWriters, letFold } from "./foreign-checkpoint.ts";
 import { type Gate, restarted } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -36,6 +37,9 @@ export interface CheckpointOutcome {
 const REST_BYTES = 256 << 10;
 /** By how many times `checkpointBytes` the log may grow while it is folded ahead. */
 const GROWTH = 3;
+/** Both, where others write: they go on meanwhile, and to fold blocks only us, and what is mirrored. */
+const FOREIGN_REST_BYTES = 2 << 20;
+const FOREIGN_GROWTH = 15;
 
 export class Checkpointer {
   readonly #primary: Primary;
@@ -43,6 +47,8 @@ export class Checkpointer {
   readonly #gate: Gate;
   readonly #backfiller: Backfiller;
   readonly #checkpointBytes: number;
+  readonly #restBytes: number;
+  readonly #growth: number;
   /** The size of the log at which the next checkpoint begins, in bytes. */
   #beginAt: number;
   /** Mirrors that have not yet put on record that their replica's file is being written. */
@@ -70,6 +76,8 @@ export class Checkpointer {
     this.#checkpointBytes = context.checkpointBytes;
     this.#beginAt = context.checkpointBytes;
     this.#backfiller = new Backfiller(context, primary.path);
+    this.#restBytes = primary.foreign ? FOREIGN_REST_BYTES : REST_BYTES;
+    this.#growth = primary.foreign ? FOREIGN_GROWTH : GROWTH;
   }
 
   /** How large the log may get, in bytes, while nothing is in the way. */
@@ -103,19 +111,37 @@ export class Checkpointer {
    */
   advance(): CheckpointOutcome | null {
     if (this.#held > 0) return null;
+    // Nobody has committed since the last one. To move the mark now might miss the log's restart.
+    if (this.#primary.foreign && this.#primary.foldedHere()) return null;
     const logBytes = this.#bytesUpTo(this.#primary.position.frame);
+    if (this.#primary.foreign)
+      letFold(this.#primary, logBytes > this.#beginAt + this.#checkpointBytes);
     if (logBytes < this.#beginAt) return null;
     if (!this.#ahead && logBytes <= REST_BYTES) return this.finish();
-    if (logBytes >= this.#beginAt + GROWTH * this.#checkpointBytes) return this.finish();
+    if (logBytes >= this.#beginAt + this.#growth * this.#checkpointBytes) return this.finish();
     if (!this.#ahead) this.#goAhead();
     else if (!this.#isAtWork()) return this.#goOn(logBytes);
     return null;
   }
 
+  /**
+   * Nobody else has committed for a while: whoever waits to fold all of the log, or for it to restart, may.
+   * It keeps the others out meanwhile, as SQLite's checkpoints do but for the passive ones.
+   */
+  giveWay(): CheckpointOutcome | null {
+    const primary = this.#primary;
+    if (this.#held > 0 || this.#ahead || primary.foldedHere()) return null;
+    primary.holdAtEnd();
+    const { frames, backfilled } = primary.readIndex();
+    if (backfilled < frames) return null;
+    return this.finish();
+  }
+
   /** Folds what is left and lets the log restart. Blocks. */
   finish(): CheckpointOutcome {
     this.#waitForAhead();
-    const because = finishAll(this.#primary, this.#roster, this.#gate, this.#backfiller);
+    const finish = this.#primary.foreign ? finishAmongWriters : finishAll;
+    const because = finish(this.#primary, this.#roster, this.#gate, this.#backfiller);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
@@ -198,7 +224,7 @@ export class Checkpointer {
     const { frames } = this.#backfiller;
     const stuck = frames === this.#folded;
     this.#folded = frames;
-    if (logBytes - this.#bytesUpTo(frames) <= REST_BYTES || stuck) return this.finish();
+    if (logBytes - this.#bytesUpTo(frames) <= this.#restBytes || stuck) return this.finish();
     this.#goAhead();
     return null;
   }
@@ -206,13 +232,6 @@ export class Checkpointer {
   #bytesUpTo(frame: number): number {
     return frameOffset(frame + 1, this.#primary.index.pageSize);
   }
-}
-
-/** Puts on record what the primary's file holds. */
-function record(primary: Primary, backfiller: Backfiller): void {
-  const ahead = backfiller.takeAhead(primary);
-  if (ahead !== undefined) keeperOf(primary.sidecar).noteAhead(ahead);
-  primary.recordFolded(primary.position);
 }
 
 /** @returns null, or who is in the way */
@@ -236,16 +255,12 @@ function finishAll(
   gate.pass();
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
-  const mirrors = roster.attached;
-  for (const mirror of mirrors) mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror) });
-  const primaryFolded = primary.fold();
-  // While the replicas fold: its file alone now holds the position.
-  if (primaryFolded) record(primary, backfiller); // durable: the record before the restart
-  let blocked: string | null = null;
-  for (const mirror of mirrors) {
-    const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
-    if (report && !report.done) blocked ??= `${mirror.path}: ${report.because}`;
-  }
+  let primaryFolded = false;
+  const blocked = foldReplicas(roster, gate, backfiller, () => {
+    primaryFolded = primary.fold();
+    // While the replicas fold: its file alone now holds the position.
+    if (primaryFolded) record(primary, backfiller); // durable: the record before the restart
+  });
   // durable: no restart before every replica is folded
   if (blocked) return blocked;
   // durable: no restart before the primary is folded
@@ -254,15 +269,4 @@ function finishAll(
   // 4. The next commit may restart the log; nobody may fold that before it was seen here.
   primary.hold();
   return null;
-}
-
-/** Asks a mirror; null if it failed and commits go on without it. */
-function unlessLost<T>(gate: Gate, mirror: Mirror, work: () => T): T | null {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof LockstepError)) throw error;
-    gate.lose(mirror, error);
-    return null;
-  }
 }

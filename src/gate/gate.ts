@@ -158,7 +158,9 @@ export class Gate {
       primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
     }
     // Until now the guard held read mark 0, which keeps everybody from folding; or, in a start, none.
-    if (fresh || !primary.held) primary.hold();
+    // Among others that write it is held already, without a gap.
+    const isHeld = primary.held && (!fresh || primary.foreign);
+    if (!isHeld) primary.hold();
     this.#pollFailures();
   }
 

@@ -16,10 +16,10 @@ import {
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
-import type { Replication } from "../options.ts";
 import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
 import { everyStep } from "./every-step.ts";
+import type { HubOptions } from "./foreign-start.ts";
 import { Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
 import { metricsOf } from "./metrics-of.ts";
@@ -51,7 +51,7 @@ export class Hub {
   readonly replication: ReplicationHandle;
   readonly #key: string;
   readonly #driver: DriverName;
-  readonly #options: Replication;
+  readonly #options: HubOptions;
   readonly #primary: Primary;
   readonly #roster: Roster;
   readonly #gate: Gate;
@@ -73,7 +73,7 @@ export class Hub {
   constructor(
     key: string,
     driver: DriverName,
-    options: Replication,
+    options: HubOptions,
     { absent, onClose }: { absent: ReadonlyMap<string, LockstepError>; onClose: () => void },
   ) {
     this.#key = key;
@@ -86,7 +86,7 @@ export class Hub {
     const context = { driver, memory, slots, timeout, onProgress };
     const places = options.replicas.map((path) => (absent.has(path) ? path : placeOf(path)));
     distinct([key, ...places.filter((path) => !absent.has(path))]);
-    this.#primary = new Primary(loadDriver(driver), key);
+    this.#primary = new Primary(loadDriver(driver), key, options.foreign !== undefined);
     const mirrors: Mirror[] = [];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);
@@ -102,12 +102,11 @@ export class Hub {
       this.#roster = new Roster(this.#primary, minCopies, paths);
       this.#gate = new Gate(this.#primary, this.#roster, { memory, slots, timeout });
       bringTogether(loadDriver(driver), this.#primary, mirrors, this.#gate, options);
-      const aheadContext = { driver, memory, slots, timeout, checkpointBytes };
-      this.#checkpointer = new Checkpointer(this.#primary, this.#roster, this.#gate, aheadContext);
+      const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
+      this.#checkpointer = new Checkpointer(primary, roster, gate, { ...context, checkpointBytes });
       const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
       this.#barrier =
         durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
-      const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
       const live = { primary, roster, gate, checkpointer: this.#checkpointer };
       gate.meter.begin(primary.readIndex().change);
       this.replication = new ReplicationHandle({
@@ -151,12 +150,13 @@ export class Hub {
   }
 
   /** Another connection of this thread opens the same primary. */
-  share(driver: DriverName, options: Replication): void {
+  share(driver: DriverName, options: HubOptions): void {
     if (this.#failure) throw this.#failure;
     const same =
       driver === this.#driver &&
       options.durability === this.#options.durability &&
       options.minCopies === this.#options.minCopies &&
+      (options.foreign === undefined) === (this.#options.foreign === undefined) &&
       options.replicas.length === this.#options.replicas.length &&
       options.replicas.every((path, i) => path === this.#options.replicas[i]);
     if (!same) {
@@ -190,12 +190,14 @@ export class Hub {
   gate(): void {
     if (this.#failure) throw this.#failure;
     const begun = this.#barrier ? 0 : performance.now();
+    let news: boolean;
     try {
-      if (!(this.#barrier ? this.#gate.note() : this.#gate.pass())) return;
+      news = this.#barrier ? this.#gate.note() : this.#gate.pass();
+      if (!news && !this.#primary.foreign) return;
+      if (news) this.#barrier?.touch();
     } catch (error) {
       throw this.#fence(error);
     }
-    this.#barrier?.touch();
     // The commit is where it must be. A checkpoint that fails fences what comes after it, not this.
     this.#checkpoint(() => {
       const outcome = this.#checkpointer.advance();
@@ -203,7 +205,19 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
-    if (!this.#barrier) this.#gate.meter.committed(begun);
+    if (news && !this.#barrier) this.#gate.meter.committed(begun);
+  }
+
+  /** Of a primary that others write: SQLite's counter of commits. @throws LockstepError if it was replaced */
+  get commits(): number {
+    if (this.#failure) throw this.#failure;
+    if (this.#primary.hasItsName()) return this.#primary.index.change;
+    throw this.#fence(new Error("its file was removed or replaced"));
+  }
+
+  /** Others write the primary, and have not for a while. */
+  giveWay(): void {
+    if (!this.#failure) this.#checkpoint(() => this.#checkpointer.giveWay());
   }
 
   /** Attends to replicas that commits go on without. */

@@ -4,9 +4,10 @@
  */
 import fs from "node:fs";
 import type { DriverName } from "../driver.ts";
-import { LockstepError } from "../errors.ts";
+import { codes, LockstepError } from "../errors.ts";
 import { realPath } from "../lineage/describe.ts";
 import { type Progress, type Replication, readOptions } from "../options.ts";
+import type { Foreign, HubOptions } from "./foreign-start.ts";
 import { Hub } from "./hub.ts";
 import { mayBeAbsent } from "./roster.ts";
 
@@ -17,14 +18,32 @@ const hubs = new Map<string, Hub>();
  * connection is opened. A second call for the same primary shares the first one's hub.
  * @throws LockstepError, any code of the start
  */
-export function openHub(driver: DriverName, path: string, options: Replication): Hub {
+export function openHub(driver: DriverName, path: string, options: HubOptions): Hub {
   const key = realPath(path);
   const shared = hubs.get(key);
   if (shared) {
     shared.share(driver, options);
     return shared;
   }
-  const hub = startHub(key, driver, options);
+  return keep(key, startHub(key, driver, options, new Map()));
+}
+
+/**
+ * The same for a primary that other programs write. Nobody else in this thread may have it open.
+ * @param later replicas that are brought in after the start, and why: commits do not wait for them before
+ */
+export function openForeign(
+  path: string,
+  options: Replication & { readonly foreign: Foreign },
+  later: ReadonlyMap<string, LockstepError>,
+): Hub {
+  const key = realPath(path);
+  const shared = hubs.get(key);
+  if (shared) throw inUseHere(key);
+  return keep(key, startHub(key, "node:sqlite", options, new Map(later)));
+}
+
+function keep(key: string, hub: Hub): Hub {
   hubs.set(key, hub);
   exitHook();
   return hub;
@@ -48,8 +67,12 @@ export function openOnce(
 }
 
 /** With `onReplicaFailure: "degrade"` without replicas that are not at hand, if enough others are. */
-function startHub(key: string, driver: DriverName, options: Replication): Hub {
-  const absent = new Map<string, LockstepError>();
+function startHub(
+  key: string,
+  driver: DriverName,
+  options: HubOptions,
+  absent: Map<string, LockstepError>,
+): Hub {
   for (;;) {
     try {
       return new Hub(key, driver, options, { absent, onClose: () => hubs.delete(key) });
@@ -85,5 +108,14 @@ function exitHook(): void {
         console.error(error);
       }
     }
+  });
+}
+
+function inUseHere(copy: string): LockstepError {
+  return new LockstepError(codes.LOCKED, {
+    copy,
+    what: "This thread has it open with its replicas already",
+    state: "Nothing was changed",
+    next: "Replicate it there: what other programs write is carried along with each commit",
   });
 }

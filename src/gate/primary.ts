@@ -1,13 +1,12 @@
 /**
- * The primary, as the committing thread holds it: its lock, its log, and two connections.
+ * The primary, as the committing thread holds it: its lock, its log, and its connections.
  *
- *   guard   read-only, and always in a read transaction. While frames of the log are not in the
- *           file it holds one of SQLite's read marks 1 to 4: the log cannot restart. When all are
- *           it holds mark 0: the log may restart, but nobody can fold what is written then, so
- *           that it cannot restart once more before it was seen here. Being read-only it never
- *           folds and unlinks the log when it is closed.
+ *   guard   keeps the log from restarting, see guard.ts
  *   admin   takes the write lock, at the start and while the log is made longer, and folds the log.
  *           `foldStandingStill` opens one more, for admin holds the lock then.
+ *   folder  among programs that write as well: folds the log, for admin may hold the lock
+ *
+ * Others that write may fold as well, at any moment: then the record says so all the time.
  *
  * The descriptors of the file and of its `-shm` are kept until both connections are closed: closing
  * either drops the application's locks.
@@ -23,6 +22,7 @@ import { keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import {
+  type CheckpointRow,
   checkpoint,
   closeShared,
   closeUnused,
@@ -37,31 +37,37 @@ import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
 import { everyStep } from "./every-step.ts";
+import { Guard } from "./guard.ts";
 import { pause } from "./slots.ts";
-import { cannotBeOpened, cannotBeReplicated } from "./unopened.ts";
+import { cannotBeOpened, cannotBeReplicated, notWal } from "./unopened.ts";
 
-const LOCK_WAIT_MS = 5000;
+/** How long others' locks are waited for, in milliseconds. */
+export const LOCK_WAIT_MS = 5000;
+/** How often the write lock is asked for that others take in turns, in milliseconds. */
+const ASK_MS = 0.25;
 const INDEX_TRIES = 1000;
 
 export class Primary {
   readonly path: string;
   readonly sidecar: Sidecar;
   readonly #driver: Driver;
-  #guard: Connection | null = null;
+  /** Do other programs write it as well, as they like? */
+  readonly foreign: boolean;
+  #guard: Guard | null = null;
   #admin: Connection | null = null;
+  #folder: Connection | null = null;
   #file = -1;
   #log = -1;
   #logSize = 0;
   #shm = -1;
   #index: SharedIndex | null = null;
-  /** Is the guard in a read transaction? */
-  held = false;
   /** What was handed to every mirror: the end of the log, as far as it was seen. */
   position: Position;
 
   /** Locks it. @throws LockstepError LOCKED */
-  constructor(driver: Driver, file: string) {
+  constructor(driver: Driver, file: string, foreign = false) {
     this.path = file;
+    this.foreign = foreign;
     this.#driver = driver;
     this.sidecar = Sidecar.open(driver, file, "primary");
     const { timeline } = this.sidecar.state;
@@ -78,23 +84,38 @@ export class Primary {
     if (this.#admin) return;
     try {
       // durable: a log stays if the opening fails. See `#disconnecting`; a hot journal must be written
-      if (this.#hasLogOnly()) this.#guard = openGuard(this.#driver, this.path);
-      this.#admin = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
-      this.#admin.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
+      if (this.#hasLogOnly()) this.#guard = this.#newGuard();
+      this.#admin = this.#mayWrite();
       this.#admin.all(READ);
+      if (this.foreign) this.#folder = this.#mayWrite();
       if (journalMode(this.#admin, "") === "wal") this.#watchLog();
     } catch (error) {
       throw cannotBeOpened(this.path, error);
     }
   }
 
+  #newGuard(): Guard {
+    const open = (): Connection => openGuard(this.#driver, this.path);
+    return new Guard(open(), this.foreign ? open() : null);
+  }
+
+  #mayWrite(): Connection {
+    const connection = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+    connection.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
+    return connection;
+  }
+
   get walMode(): boolean {
     return this.#index !== null;
   }
 
-  /** Switches it to WAL mode, if it is in another. */
+  /**
+   * Switches it to WAL mode, if it is in another.
+   * @throws LockstepError NOT_WAL if that is not ours to do
+   */
   useWal(): void {
     if (this.walMode) return;
+    if (this.foreign) throw notWal(this.path);
     try {
       const mode = journalMode(this.#connection(), "=WAL");
       if (mode !== "wal") throw cannotBeReplicated(this.path, mode);
@@ -109,7 +130,7 @@ export class Primary {
   }
 
   #watchLog(): void {
-    this.#guard ??= openGuard(this.#driver, this.path);
+    this.#guard ??= this.#newGuard();
     this.#file = fs.openSync(this.path, "r");
     this.#log = fs.openSync(`${this.path}-wal`, "r+");
     this.#shm = fs.openSync(`${this.path}-shm`, "r");
@@ -124,6 +145,7 @@ export class Primary {
   /** Keeps every writer out until `release`. */
   standStill(): void {
     try {
+      if (this.foreign && this.tryStandStill(LOCK_WAIT_MS)) return;
       this.#connection().exec("BEGIN IMMEDIATE");
     } catch (error) {
       throw cannotBeOpened(this.path, error);
@@ -134,33 +156,9 @@ export class Primary {
     this.#connection().exec("ROLLBACK");
   }
 
-  /**
-   * Folds the log whole and leaves none; writers are out afterwards.
-   * @param frames how many the log must hold for the file to be at `position` then; null: however
-   *     many there are, that content is given this position
-   * @throws LockstepError BUSY if another program reads, or wrote meanwhile
-   */
-  foldAndStandStill(position: Position, frames: number | null): void {
-    const admin = this.#connection();
-    const deadline = performance.now() + LOCK_WAIT_MS;
-    do {
-      this.standStill();
-      const { frames: logged, pageSize } = this.readIndex();
-      // durable: the log is written anew before it is folded, start
-      if (logged > 0) rewriteLog(this.path, frameOffset(logged + 1, pageSize));
-      this.release();
-      // durable: a checkpoint is under way, start
-      this.sidecar.beginFold();
-      const full = checkpoint(admin, "RESTART");
-      if (full.busy || full.log !== full.checkpointed) throw busy(this.path);
-      if (frames !== null && full.log !== frames) throw busy(this.path);
-      this.recordFolded(position);
-      if (checkpoint(admin, "TRUNCATE").busy) throw busy(this.path);
-      this.standStill();
-      if (this.readIndex().frames === 0 && this.#holdsFolded(position)) return;
-      this.release(); // another program wrote in between
-    } while (frames === null && performance.now() < deadline);
-    throw busy(this.path);
+  /** Has SQLite fold the log; it waits for others no longer than LOCK_WAIT_MS. */
+  checkpoint(mode: "RESTART" | "TRUNCATE"): CheckpointRow {
+    return checkpoint(this.#connection(), mode);
   }
 
   /**
@@ -171,9 +169,8 @@ export class Primary {
     if (!log || !position) return; // the file alone holds the position
     // durable: a checkpoint is under way, standing still
     this.sidecar.beginFold();
-    const folder = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+    const folder = this.#mayWrite();
     try {
-      folder.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
       const deadline = performance.now() + LOCK_WAIT_MS;
       while (checkpoint(folder, "PASSIVE").checkpointed < position.frame) {
         if (performance.now() > deadline) throw busy(this.path);
@@ -191,7 +188,7 @@ export class Primary {
     const sync = (): void => fs.fsyncSync(this.#file);
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
-    this.sidecar.update({ folding: false, folded: { position, file, sums } });
+    this.sidecar.update({ folding: this.foreign, folded: { position, file, sums } });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
@@ -236,10 +233,11 @@ export class Primary {
 
   /** Is the file as it was when the position that the replicas hold was folded into it? */
   foldedHere(): boolean {
-    return this.#holdsFolded(this.position);
+    return this.holdsFolded(this.position);
   }
 
-  #holdsFolded(position: Position): boolean {
+  /** The same of any position. */
+  holdsFolded(position: Position): boolean {
     const { folded } = this.sidecar.state;
     const file = readFingerprint(this.path);
     return (
@@ -273,55 +271,67 @@ export class Primary {
     fs.fdatasyncSync(this.#log); // durable: the primary's log
   }
 
-  /** Makes room behind the log's end, unless somebody is writing just now. */
-  growAhead(): void {
-    const { pageSize } = this.index;
-    const used = frameOffset(this.position.frame + 1, pageSize);
-    if (!isTight(used, this.#logSize)) return;
+  /** Keeps every writer out until `release`, if it can be had within so many milliseconds. */
+  tryStandStill(patience: number): boolean {
     const admin = this.#connection();
+    const deadline = performance.now() + patience;
+    admin.exec("PRAGMA busy_timeout=0"); // SQLite would ask ever more seldom
     try {
-      admin.exec("PRAGMA busy_timeout=0");
-      admin.exec("BEGIN IMMEDIATE"); // durable: nobody writes to the log while it grows
-    } catch (error) {
-      if (isBusy(error)) return; // with the next commit, then
-      throw error;
+      for (;;) {
+        try {
+          admin.exec("BEGIN IMMEDIATE"); // durable: nobody writes to the log while it grows
+          return true;
+        } catch (error) {
+          if (!isBusy(error)) throw error;
+          if (performance.now() >= deadline) return false;
+          pause(ASK_MS);
+        }
+      }
     } finally {
       admin.exec(`PRAGMA busy_timeout=${LOCK_WAIT_MS}`);
     }
+  }
+
+  /** Makes room behind the log's end, unless somebody is writing just now. Others' log is left as it is. */
+  growAhead(): void {
+    const { pageSize } = this.index;
+    const used = frameOffset(this.position.frame + 1, pageSize);
+    if (this.foreign || !isTight(used, this.#logSize)) return;
+    if (!this.tryStandStill(0)) return; // with the next commit, then
     try {
       const { frames } = this.readIndex();
       this.#logSize = growLog(this.#log, frameOffset(frames + 1, pageSize));
     } finally {
-      admin.exec("ROLLBACK");
+      this.release();
     }
+  }
+
+  /** Is the log kept from restarting unseen? */
+  get held(): boolean {
+    return this.#guard?.held ?? false;
   }
 
   /** Begins the guard's read transaction anew, at the log's present end. */
   hold(): void {
-    const guard = this.#guard as Connection;
-    if (this.held) guard.exec("COMMIT");
-    this.held = false;
-    guard.exec("BEGIN"); // durable: the read mark
-    guard.all(READ);
-    this.held = true;
+    this.#guard?.hold();
   }
 
   /**
    * Moves the read mark to the log's end, so that the log can be folded up to there. If all of it is
-   * in the file already the mark stays: a new one would let the log restart.
+   * in the file already the mark stays: a new one would let the log restart. Others may fold at any
+   * moment: so it is looked at once more, when nobody can fold further than was seen. Among others only
+   * while `position` is not in the file, or the log might have begun anew, and be folded then, unseen.
    */
   holdAtEnd(): void {
     const { frames, backfilled } = this.readIndex();
-    if (backfilled < frames || !this.held) this.hold(); // durable: the read mark moves to the end
+    if (backfilled >= frames && this.held) return;
+    // durable: the read mark moves to the end
+    this.#guard?.holdOffZero(() => this.readIndex().backfilled < frames);
   }
 
-  /** A log that somebody else has folded whole may restart: that its file holds it is recorded. */
-  recordForeignFold(): void {
-    const { frames, backfilled } = this.readIndex();
-    const whole = frames > 0 && frames === this.position.frame && backfilled === frames;
-    if (!whole || this.foldedHere()) return;
-    this.sidecar.beginFold();
-    this.recordFolded(this.position);
+  /** May the next commit restart the log? All of it is in the file then, and on record. */
+  get mayRestart(): boolean {
+    return this.#guard?.mayBeAtZero ?? true;
   }
 
   /** Does SQLite see what was described, and no more? */
@@ -338,7 +348,7 @@ export class Primary {
   /** Folds what the log holds as far as readers allow; true if that was all of it. */
   fold(): boolean {
     this.sidecar.beginFold(); // durable: a checkpoint is under way, primary
-    const row = checkpoint(this.#connection(), "PASSIVE");
+    const row = checkpoint(this.#folder ?? this.#connection(), "PASSIVE");
     return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;
   }
 
@@ -364,11 +374,11 @@ export class Primary {
   #disconnecting(folded: boolean): (() => unknown)[] {
     // Whichever connection closes last would fold and unlink the log, if it may write.
     const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
-    const [file, log, shm] = [this.#file, this.#log, this.#shm];
-    this.#guard = this.#admin = this.#index = null;
+    const [file, log, shm, folder] = [this.#file, this.#log, this.#shm, this.#folder];
+    this.#guard = this.#admin = this.#folder = this.#index = null;
     this.#file = this.#log = this.#shm = -1;
-    this.held = false; // the guard's transaction ends with it
     return [
+      () => folder?.close(),
       () => first?.close(),
       () => last?.close(),
       () => file >= 0 && closeUnused(this.path, file),

@@ -82,6 +82,7 @@ export class Rejoin {
     this.#path = path;
     this.#index = index;
     this.#mirror = mirror;
+    if (context.primary.foreign && !mirror) this.#pauseUntil = 0; // the start has left it to this
   }
 
   /**

@@ -11,27 +11,26 @@ import { type Decision, decide } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
-import { originPosition, type Position, samePosition } from "../lineage/position.ts";
+import { originPosition, type Position } from "../lineage/position.ts";
 import { notEnough, refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
 import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
-import type { Replication } from "../options.ts";
 import { syncDirectory } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
+import { foldAndStandStill, recordForeignFold } from "./fold-whole.ts";
+import { assertQuick, type HubOptions, nameAsFound, prepareAmongWriters } from "./foreign-start.ts";
 import type { Gate } from "./gate.ts";
 import { atRest } from "./glimpse.ts";
+import { installLogs, latestCommits, recordLog } from "./logs.ts";
 import { membershipOf } from "./membership.ts";
 import type { CopySums, Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import { type Proof, prove } from "./prove.ts";
-
-/** How many commits before a crash are remembered; one call of the application's rarely makes more. */
-const LAST_COMMITS = 100;
 
 /**
  * Afterwards every mirror is attached, or about to be, and its replica holds, durably, what the primary
@@ -42,7 +41,7 @@ export function bringTogether(
   primary: Primary,
   mirrors: readonly Mirror[],
   gate: Gate,
-  options: Replication,
+  options: HubOptions,
 ): void {
   const glanced = mirrors.every(({ copy }) => copy !== null) ? primary.describe() : null;
   const isAtRest = glanced && mirrors.every((mirror) => atRest(glanced, mirror.copy as Copy));
@@ -60,6 +59,7 @@ export function bringTogether(
   // Every refusal comes before any change.
   refuse(copy, mirrors);
   assertMounted(primary, copy, mirrors);
+  if (primary.foreign) assertQuick(copy, mirrors);
   const proof = prove(primary, copy, mirrors);
 
   copy = accept(primary, copy, proof);
@@ -78,10 +78,12 @@ export function bringTogether(
   primary.open();
   primary.useWal();
   if (!isKnown(copy)) {
-    nameContent(primary, proof);
+    if (options.foreign) nameAsFound(primary, options.foreign.past);
+    else nameContent(primary, proof);
     copy = primary.describe();
   }
-  prepare(primary, copy, mirrors);
+  if (primary.foreign) prepareAmongWriters(primary, copy, mirrors);
+  else prepare(primary, copy, mirrors);
   takeOffice(primary);
   attach(primary, mirrors, gate);
   rememberDisks(primary, copy, mirrors);
@@ -163,7 +165,7 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
       event: ["named", "replication begins at this content"],
     },
   );
-  primary.foldAndStandStill(position, frames);
+  foldAndStandStill(primary, position, frames);
   primary.release();
 }
 
@@ -186,7 +188,7 @@ function assertEnough(
   primary: Primary,
   copy: Copy,
   present: readonly Mirror[],
-  { replicas, minCopies }: Replication,
+  { replicas, minCopies }: HubOptions,
 ): void {
   const all = replicas.length;
   // Each commit is on `minCopies - 1` of them, or with 1 perhaps on none: then the more the better.
@@ -260,9 +262,7 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
       if (sums && mirror === first) recordSums(primary, sums);
     }
     // A replica without a log cannot be appended to: it gets the primary's, whole, if there is one.
-    const bare = copy.log ? work.filter(needsLog).map(({ mirror }) => mirror) : [];
-    for (const mirror of bare) mirror.post({ type: "install-log", membership });
-    for (const mirror of bare) mirror.wait("ready");
+    installLogs(copy, work, membership);
     primary.position = membership.position;
   } catch (error) {
     for (const mirror of mirrors) mirror.giveUp(); // durable: the others stop, too
@@ -302,38 +302,6 @@ function takeOffice(primary: Primary): void {
   primary.position = { ...position, timeline };
 }
 
-/**
- * After an unclean stop: a log that was begun since the last checkpoint is put on record before
- * anything rests on it or is folded, and so are its last commits: a replica that is not here today
- * may have been cut off at any of them.
- */
-function recordLog({ sidecar }: Primary, copy: Copy): void {
-  const { log, base, position } = copy;
-  if (!log || !position) return;
-  const { salt1, salt2 } = log.header;
-  const known =
-    sidecar.state.generation !== null && sameSalts(sidecar.state.generation, log.header);
-  const begun = known || !base ? [] : [base];
-  const recorded = sidecar.history.slice(-2 * LAST_COMMITS);
-  const latest = [...begun, ...latestCommits(copy)];
-  const history = latest.filter((p) => !recorded.some((q) => samePosition(p, q)));
-  sidecar.update(begun.length > 0 ? { generation: { salt1, salt2, base } } : {}, { history });
-}
-
-/** The positions of the last commits in a copy's log. */
-function latestCommits({ log, position }: Copy): Position[] {
-  if (!log || !position) return [];
-  const { salt1, salt2 } = log.header;
-  return log.commits.slice(-LAST_COMMITS).map(({ frame, sum1, sum2 }) => {
-    return { timeline: position.timeline, salt1, salt2, frame, sum1, sum2 };
-  });
-}
-
-function needsLog({ mirror, action }: { mirror: Mirror; action: Action }): boolean {
-  if (action.do === "send") return mirror.copy?.log === null;
-  return action.do !== "nothing";
-}
-
 /** The primary's sums, which were made while it was copied. */
 function recordSums({ sidecar }: Primary, sums: SumsRecord): void {
   const { folded } = sidecar.state;
@@ -367,6 +335,7 @@ function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void 
     const lowest = Math.min(...positions.map((p) => (sameSalts(p, index) ? p.frame : 0)));
     gate.catchUp(sameSalts(position, index) ? lowest : 0);
   } else gate.durable = position; // all of it is in the files
-  primary.recordForeignFold();
+  if (primary.foreign) return; // held since `prepare`
+  recordForeignFold(primary);
   primary.hold();
 }

@@ -25,3 +25,13 @@ export function cannotBeReplicated(copy: string, mode: string): LockstepError {
     next: "Close other programs that use this database, then open it again",
   });
 }
+
+/** The programs that write it choose its mode: that is not changed behind their backs. */
+export function notWal(copy: string): LockstepError {
+  return new LockstepError(codes.NOT_WAL, {
+    copy,
+    what: "It is not in WAL mode: only such a database can be followed",
+    state: "Nothing was changed",
+    next: `Once, when no program uses it: sqlite3 '${copy.replaceAll("'", "'\\''")}' 'PRAGMA journal_mode=WAL'`,
+  });
+}

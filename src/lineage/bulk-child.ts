@@ -3,32 +3,10 @@
  *
  *   node bulk-child.js '{"task": "copy" | "compare" | "delta" | "scrub", …}'
  */
-import { LockstepError, toErrorData } from "../errors.ts";
 import type { ByteProgress } from "../wal/image.ts";
-import type { BulkMessage, BulkResult, BulkTask, SystemError } from "./bulk.ts";
+import { beChild, seldom } from "./be-child.ts";
+import type { BulkResult, BulkTask, Bytes } from "./bulk.ts";
 import type { ScrubResult } from "./scrub-pages.ts";
-
-const PROGRESS_EVERY_MS = 100;
-
-async function main(task: BulkTask): Promise<void> {
-  const say = (message: BulkMessage): void =>
-    void process.stdout.write(`${JSON.stringify(message)}\n`);
-  let said = 0;
-  const progress: ByteProgress = (bytesDone, bytesTotal) => {
-    const now = performance.now();
-    if (now - said < PROGRESS_EVERY_MS && bytesDone < bytesTotal) return;
-    said = now;
-    say({ progress: { bytesDone, bytesTotal } });
-  };
-  try {
-    say({ result: await perform(task, progress) });
-  } catch (error) {
-    const { message, code, errno, file } = error as SystemError;
-    if (error instanceof LockstepError) say({ refusal: toErrorData(error) });
-    else say({ error: { message, code, errno, file } });
-    process.exitCode = 1;
-  }
-}
 
 async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResult | ScrubResult> {
   switch (task.task) {
@@ -65,4 +43,9 @@ async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResu
   }
 }
 
-await main(JSON.parse(process.argv[2] as string) as BulkTask);
+await beChild<BulkTask, Bytes>((task, progress) => {
+  const tell = seldom(progress);
+  return perform(task, (bytesDone, bytesTotal) => {
+    tell({ bytesDone, bytesTotal }, bytesDone >= bytesTotal);
+  });
+});

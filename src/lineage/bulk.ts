@@ -1,16 +1,14 @@
 /**
- * Work that reads whole database files, in a process of its own: closing a descriptor of a database
- * file would drop the POSIX locks that the application's process holds on it.
+ * Work that reads whole database files, in a process of its own (child.ts): closing a descriptor of a
+ * database file would drop the POSIX locks that the application's process holds on it.
  *
  * Here is the side of whoever waits for it; bulk-child.ts is the process.
  */
-import { spawn } from "node:child_process";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { type ErrorData, fromErrorData } from "../errors.ts";
 import type { Progress } from "../options.ts";
 import type { Salts } from "../wal/format.ts";
+import { runChild } from "./child.ts";
 import type { SumsWanted } from "./make-sums.ts";
 import type { ScrubResult, ScrubTask } from "./scrub-pages.ts";
 import type { SumsRecord } from "./sums.ts";
@@ -61,52 +59,22 @@ export function runBulk<Task extends BulkTask>(
   copy: string,
   watch: Watch<Task["task"]>,
 ): Promise<ResultOf<Task>> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--no-warnings", CHILD, JSON.stringify(task)], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
-    });
-    const began = performance.now();
-    let result: ResultOf<Task> | null = null;
-    let failure: Error | null = null;
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      if (!watch.wanted()) child.kill("SIGKILL");
-      const message = JSON.parse(line) as BulkMessage;
-      if ("result" in message) result = message.result as ResultOf<Task>;
-      else if ("refusal" in message) failure = fromErrorData(message.refusal);
-      else if ("error" in message) {
-        const { message: what, ...details } = message.error;
-        failure = Object.assign(new Error(what), details);
-      } else {
-        const seconds = (performance.now() - began) / 1000;
-        const bytesPerSecond = Math.round(message.progress.bytesDone / Math.max(seconds, 1e-3));
-        watch.onProgress({ phase: task.task, path: copy, ...message.progress, bytesPerSecond });
-      }
-    });
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      // durable: no torn copy
-      if (!watch.wanted()) failure ??= new Error(`nobody waits for the ${task.task} any more`);
-      if (failure) reject(failure);
-      else if (result && code === 0) resolve(result);
-      else reject(new Error(`the process that does the ${task.task} ended with ${code ?? signal}`));
-    });
+  const began = performance.now();
+  return runChild<ResultOf<Task>, Bytes>(CHILD, task.task, task, {
+    onProgress(bytes) {
+      const seconds = (performance.now() - began) / 1000;
+      const bytesPerSecond = Math.round(bytes.bytesDone / Math.max(seconds, 1e-3));
+      watch.onProgress({ phase: task.task, path: copy, ...bytes, bytesPerSecond });
+    },
+    unwanted: () =>
+      watch.wanted() ? null : new Error(`nobody waits for the ${task.task} any more`),
   });
 }
 
-/** What the process says, one JSON object a line: its progress now and then, and in the end one of the others. */
-export type BulkMessage =
-  | { readonly progress: { readonly bytesDone: number; readonly bytesTotal: number } }
-  | { readonly result: BulkResult | ScrubResult }
-  | { readonly refusal: ErrorData }
-  | { readonly error: SystemError };
-
-/** What the system said, and of which file, if that is not clear from the task. */
-export interface SystemError {
-  readonly message: string;
-  readonly code: string | undefined;
-  readonly errno: number | undefined;
-  readonly file: string | undefined;
+/** How much is done, of how much. */
+export interface Bytes {
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
 }
 
 // --- internal ---

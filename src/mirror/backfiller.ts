@@ -8,7 +8,6 @@
  * copies, one after the other: it is nobody's deadline, and a thread takes more than ten megabytes.
  */
 import fs from "node:fs";
-import os from "node:os";
 import { workerData } from "node:worker_threads";
 import { type Connection, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
@@ -25,7 +24,6 @@ const slots = new Slots(memory);
 /** Of the copies' files, never closed here: that would drop the locks of this process. */
 const files = new Map<string, number>();
 const summer = new AheadSummer();
-giveWay();
 
 port.on("message", (command: BackfillCommand) => {
   if (command.type === "end") return port.close();
@@ -70,19 +68,6 @@ function backfill(path: string, wanted: () => boolean): number {
   } finally {
     connection.close();
     guard?.close();
-  }
-}
-
-/**
- * Where threads are more than processors, those of the commits go first. Linux takes a thread's number for
- * what elsewhere is a process's: it is asked for where only Linux tells it.
- */
-function giveWay(): void {
-  try {
-    const thread = Number(fs.readlinkSync("/proc/thread-self").split("/").at(-1));
-    os.setPriority(thread, os.constants.priority.PRIORITY_BELOW_NORMAL);
-  } catch {
-    // Then it goes like the others.
   }
 }
 

@@ -10,6 +10,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { sumsPath } from "../lineage/sums.ts";
 import { syncDirectory } from "../targets/file.ts";
@@ -46,7 +47,7 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
 // --- internal ---
 
 const SIDECAR = sidecarPath("");
-const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`, sumsPath("")];
+const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`, sumsPath(""), proofPath("")];
 
 function freshName(file: string): string {
   const date = new Date().toISOString().replace(/[:.]/g, "-");

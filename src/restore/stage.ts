@@ -5,6 +5,7 @@ import fs from "node:fs";
 import { codes, LockstepError } from "../errors.ts";
 import { Snapshot } from "../verify/snapshot.ts";
 import { type VerifyProgress, verify } from "../verify.ts";
+import type { ByteProgress, Image } from "../wal/image.ts";
 
 export type RestoreProgress =
   | { readonly phase: "copy"; readonly bytesDone: number; readonly bytesTotal: number }
@@ -17,22 +18,27 @@ export function stage(
   onProgress: (progress: RestoreProgress) => void,
 ): void {
   fs.rmSync(staged, { force: true }); // of a restore that was interrupted
-  const { mode } = fs.statSync(from);
   const snapshot = new Snapshot(from);
   try {
     snapshot.take();
-    const fd = fs.openSync(staged, "wx", mode);
-    try {
-      fs.fchmodSync(fd, mode | 0o200); // a copy from a read-only medium is there to be written
-      snapshot.image().writeTo(fd, (bytesDone, bytesTotal) => {
-        onProgress({ phase: "copy", bytesDone, bytesTotal });
-      });
-      fs.fsyncSync(fd); // durable: the restored copy
-    } finally {
-      fs.closeSync(fd);
-    }
+    writeImage(snapshot.image(), staged, (bytesDone, bytesTotal) => {
+      onProgress({ phase: "copy", bytesDone, bytesTotal });
+    });
   } finally {
     snapshot.close();
+  }
+}
+
+/** Writes an image to a new file, with the mode of the file that it is of; syncs it. */
+export function writeImage(image: Image, to: string, progress: ByteProgress): void {
+  const { mode } = fs.statSync(image.path);
+  const fd = fs.openSync(to, "wx", mode);
+  try {
+    fs.fchmodSync(fd, mode | 0o200); // a copy from a read-only medium is there to be written
+    image.writeTo(fd, progress);
+    fs.fsyncSync(fd); // durable: the restored copy
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

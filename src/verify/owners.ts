@@ -2,6 +2,27 @@
  * Which table or index does a page belong to? SQLite's dbstat virtual table knows.
  */
 import type { DatabaseSync } from "node:sqlite";
+import type { Snapshot } from "./snapshot.ts";
+
+export interface DifferentPage {
+  /** Its number, from 1. */
+  readonly page: number;
+  /** The table or index it belongs to; null if to none: a free page, or a tree that is damaged. */
+  readonly owner: string | null;
+}
+
+/** A page that belongs to nothing in the first copy may belong to something in the second. */
+export function nameOwners(
+  pages: readonly number[],
+  left: Snapshot,
+  right: Snapshot,
+): DifferentPage[] {
+  if (pages.length === 0) return [];
+  const owners = left.query((db) => ownersOf(db, new Set(pages)));
+  const rest = new Set(pages.filter((page) => !owners.has(page)));
+  const others = rest.size > 0 ? right.query((db) => ownersOf(db, rest)) : owners;
+  return pages.map((page) => ({ page, owner: owners.get(page) ?? others.get(page) ?? null }));
+}
 
 /**
  * The owners of `pages`, as far as they can be told: a free page has none, nor has a page of a tree

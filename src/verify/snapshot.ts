@@ -19,11 +19,14 @@ import type { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
 import { type Code, codes, LockstepError } from "../errors.ts";
 import { Image, Log } from "../wal/image.ts";
+import { naming } from "../wal/scan.ts";
 
 export class Snapshot {
   readonly path: string;
   readonly #fd: number;
   #held: DatabaseSync | null = null;
+  /** Holds what was taken before the last `advance`. */
+  #kept: DatabaseSync | null = null;
   #log: Log | null = null;
   #fingerprint = "";
   #rebuilt: { readonly db: DatabaseSync; readonly directory: string } | null = null;
@@ -49,23 +52,42 @@ export class Snapshot {
    * @throws LockstepError BUSY, VERIFY
    */
   take(): void {
-    this.#log?.close();
-    this.#log = null;
-    this.#dropRebuilt();
+    this.#forget();
+    this.#kept?.close();
+    this.#kept = null;
     if (this.#held) {
       this.#held.exec("COMMIT");
       begin(this.path, this.#held);
       this.#fingerprint = fingerprint(this.path);
     } else {
       this.#fingerprint = fingerprint(this.path);
-      this.#held = hold(this.path, this.#fd);
+      this.#held = naming(this.path, () => hold(this.path, this.#fd));
     }
+    this.#log = Log.open(`${this.path}-wal`);
+  }
+
+  /**
+   * Takes the newest committed state, and goes on to hold what it held: SQLite folds no frame that
+   * came in between, so an image cut back to any of them is certain.
+   * @throws LockstepError BUSY, VERIFY
+   */
+  advance(): void {
+    const next = this.#held && hold(this.path, this.#fd);
+    if (!next) {
+      this.take();
+      return;
+    }
+    this.#forget();
+    if (this.#kept) this.#held?.close();
+    else this.#kept = this.#held;
+    this.#held = next;
+    this.#fingerprint = fingerprint(this.path);
     this.#log = Log.open(`${this.path}-wal`);
   }
 
   /** The image of what was taken, up to the commit frame `cut` if given. */
   image(cut?: number): Image {
-    return new Image(this.path, this.#fd, this.#log, cut);
+    return naming(this.path, () => new Image(this.path, this.#fd, this.#log, cut));
   }
 
   /** Was it written since it was taken, though nobody seemed to have it open? */
@@ -106,10 +128,16 @@ export class Snapshot {
   }
 
   close(): void {
+    this.#kept?.close();
     this.#held?.close();
+    this.#forget();
+    fs.closeSync(this.#fd); // last: see above
+  }
+
+  #forget(): void {
     this.#dropRebuilt();
     this.#log?.close();
-    fs.closeSync(this.#fd); // last: see above
+    this.#log = null;
   }
 
   #stands(): boolean {
@@ -121,6 +149,29 @@ export class Snapshot {
     this.#rebuilt.db.close();
     fs.rmSync(this.#rebuilt.directory, { recursive: true });
     this.#rebuilt = null;
+  }
+}
+
+/**
+ * Opens snapshots of two copies, not yet taken, for as long as `use` runs.
+ * @throws LockstepError NOT_A_DATABASE, BAD_OPTION if both are one file
+ */
+export async function withSnapshots<T>(
+  a: string,
+  b: string,
+  use: (left: Snapshot, right: Snapshot) => Promise<T>,
+): Promise<T> {
+  const left = new Snapshot(a);
+  try {
+    const right = new Snapshot(b);
+    try {
+      if (left.identity === right.identity) throw oneFile(a, b);
+      return await use(left, right);
+    } finally {
+      right.close();
+    }
+  } finally {
+    left.close();
   }
 }
 
@@ -243,4 +294,13 @@ function rebuild(image: Image): { db: DatabaseSync; directory: string } {
     fs.rmSync(directory, { recursive: true });
     throw error;
   }
+}
+
+function oneFile(a: string, b: string): LockstepError {
+  return new LockstepError(codes.BAD_OPTION, {
+    copy: b,
+    what: `It is the same file as ${a}`,
+    state: "Nothing was read",
+    next: "Name two copies",
+  });
 }

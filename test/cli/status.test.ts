@@ -1,14 +1,17 @@
 // Goal: each relation of `lockstep status`, from copies that came to it as real ones do; and that
 //   looking changes nothing.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import * as sqlite from "node:sqlite";
-import { describe, test } from "node:test";
+import { describe, type TestContext, test } from "node:test";
+import { Io } from "../../src/cli/io.ts";
 import { codes } from "../../src/errors.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { contentsOf } from "../scratch.ts";
-import { lockstep, lockstepJson } from "./lockstep.ts";
+import { lockstep, lockstepJson, main } from "./lockstep.ts";
 import { ADD_ONE, loseFromPrimary, Pair, plain, plainLeavingLog, replicateAndDie } from "./pair.ts";
 import { startWriter } from "./writer.ts";
 
@@ -17,7 +20,7 @@ const shape = {
     ...["path", "file", "bytes", "logFrames", "position", "because"],
     ...["role", "timeline", "inUse", "lastEvent"],
   ],
-  replica: ["relation", "why", "detached"],
+  replica: ["relation", "why", "detached", "lastProof"],
 };
 
 function relationOf(pair: Pair): string {
@@ -143,4 +146,82 @@ test("a damaged record: SIDECAR", (t) => {
   fs.writeFileSync(`${pair.replica}-lockstep`, "not a database".repeat(100));
   const { status, json } = lockstepJson("status", pair.primary, pair.replica);
   assert.deepEqual([status, json.error.code], [1, codes.SIDECAR]);
+});
+
+describe("--watch", () => {
+  /** Runs it until it has looked often enough, then interrupts it. */
+  async function watch(
+    t: TestContext,
+    enough: (said: string) => boolean,
+    ...args: string[]
+  ): Promise<{ said: string; ended: unknown[] }> {
+    const child = spawn(process.execPath, [main, "status", ...args], { stdio: "pipe" });
+    t.after(() => child.kill("SIGKILL"));
+    const ended = once(child, "close");
+    let said = "";
+    child.stdout.on("data", (text) => {
+      said += text;
+      if (enough(said) && !child.killed) child.kill("SIGINT");
+    });
+    return { ended: await ended, said };
+  }
+  const blocks = (said: string): string[] => said.split("\n\n").slice(0, -1);
+
+  test("elsewhere than on a terminal a block a look; on SIGINT the status of the last", async (t) => {
+    const { primary, replica } = new Pair(t).replicate();
+    const inStep = await watch(
+      t,
+      (said) => blocks(said).length >= 3,
+      "--watch=0.1",
+      primary,
+      replica,
+    );
+    assert.deepEqual(inStep.ended, [0, null]);
+    for (const block of blocks(inStep.said)) {
+      assert.match(block, /^\d{4}-\d\d-\d\dT\S+Z\nprimary .*\n[\s\S]*\n {2}relation {2}in-step: /);
+    }
+    // The replica goes between two looks.
+    let gone = false;
+    const lost = (said: string): boolean => {
+      if (blocks(said).length >= 1 && !gone) fs.rmSync(replica);
+      gone ||= blocks(said).length >= 1;
+      return /relation {2}missing/.test(said);
+    };
+    const ended = await watch(t, lost, "--watch", "0.1", primary, replica);
+    assert.deepEqual(ended.ended, [1, null]);
+    assert.match(ended.said, /relation {2}in-step[\s\S]*relation {2}missing/);
+  });
+
+  test("with --json a document a line; an error does not end it", async (t) => {
+    const { primary, replica } = new Pair(t).replicate();
+    fs.writeFileSync(`${replica}-lockstep`, "no record".repeat(1000));
+    const two = (said: string): boolean => said.split("\n").length > 2;
+    const { ended, said } = await watch(t, two, primary, replica, "--json", "--watch=0.01");
+    assert.deepEqual(ended, [1, null]);
+    const [first] = said.split("\n");
+    assert.equal(JSON.parse(first as string).error.code, codes.SIDECAR);
+  });
+
+  test("the number may be missing, and must be one", async (t) => {
+    const { primary, replica } = new Pair(t).replicate();
+    const one = (said: string): boolean => blocks(said).length >= 1;
+    assert.deepEqual((await watch(t, one, "--watch", primary, replica)).ended, [0, null]);
+    for (const bad of ["0", "x", "-1", "1e9"]) {
+      assert.equal(lockstep("status", `--watch=${bad}`, primary, replica).status, 2);
+    }
+  });
+
+  test("on a terminal it is redrawn in place, cut to its size", () => {
+    let shown = "";
+    const out = { isTTY: true, columns: 12, rows: 4, write: (text: string) => (shown += text) };
+    const io = new Io(out, { write: () => {} });
+    io.block(["one", "a line that is too long", "three", "four", "five"]);
+    assert.equal(shown, "\x1b[Jone\na line that\nthree\n");
+    shown = "";
+    io.block(["now", "two"]);
+    assert.equal(shown, "\x1b[3F\x1b[Jnow\ntwo\n");
+    shown = "";
+    io.block(["last"]);
+    assert.equal(shown, "\x1b[2F\x1b[Jlast\n");
+  });
 });

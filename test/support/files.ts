@@ -54,13 +54,15 @@ export function runSql(file: string, ...statements: string[]): void {
   }
 }
 
-/** Both closed: equal byte for byte, sound, nothing but the sidecar and right sums beside them. */
+/** Both closed: equal byte for byte, sound, nothing but the sidecar, right sums and a proof beside. */
 export function assertAtRest(primary: string, replicas: readonly string[]): void {
   for (const copy of [primary, ...replicas]) {
     const name = path.basename(copy);
     const beside = fs
       .readdirSync(path.dirname(copy))
-      .filter((each) => each.startsWith(name) && !/\.set-aside-|-lockstep-sums$/.test(each));
+      .filter(
+        (each) => each.startsWith(name) && !/\.set-aside-|-lockstep-(sums|proof)$/.test(each),
+      );
     assert.deepEqual(beside.sort(), [name, `${name}-lockstep`], `what is left beside ${copy}`);
   }
   for (const copy of [primary, ...replicas]) assert.deepEqual(wrongSums(copy), [], copy);

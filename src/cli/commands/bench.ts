@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { type BenchReport, bench, type WayReport } from "../../bench.ts";
 import { type Canvas, chart } from "../chart.ts";
+import { untilInterrupted } from "../interrupt.ts";
 import { bytes, type Io, UsageError } from "../io.ts";
 import { table } from "../table.ts";
 
@@ -28,6 +29,10 @@ removed at the end.
                 "ways": [{"way": string, "callers": number, "p50Ms", "p99Ms", "commitsPerSecond",
                           "ratioToPlain": number  (of commits a second; all medians of the rounds),
                           "trials": [{"p50Ms", "p99Ms", "commitsPerSecond", "commits"}, …]}, …]}
+
+Examples:
+  lockstep bench
+  lockstep bench --directory /var/lib/app --replica /mnt/usb --seconds 60
 
 Exit status: 0 measured, 1 failed, 2 wrong usage.`;
 
@@ -82,7 +87,12 @@ export function describe(report: BenchReport, canvas: Canvas): string[] {
     lines.push("To measure another disk too, name a directory on it with --replica.");
   }
   if (inMemory) lines.push("IN MEMORY: this is no disk; a sync costs nothing there.");
-  lines.push("", ...table([HEADER, ...ways.map((way) => row(way, copies))]), "", "commits/s");
+  lines.push(
+    "",
+    ...table([HEADER, ...ways.map((way) => row(way, copies))], canvas.columns),
+    "",
+    "commits/s",
+  );
   const bars = ways.map((way) => ({
     label: label(way, copies),
     value: way.commitsPerSecond,
@@ -119,26 +129,4 @@ function label({ way, callers }: Pick<WayReport, "way" | "callers">, copies: num
   if (way === "databases") return `${copies} ${LABELS.databases}`;
   if (way !== "barrier") return LABELS[way];
   return `${LABELS.barrier}, ${callers} caller${callers === 1 ? "" : "s"}`;
-}
-
-const INTERRUPTIONS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/**
- * A signal that would end the process aborts the work, and ends the process after its clean-up. The
- * second time it ends it at once: a disk that hangs cannot be cleaned.
- */
-async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let interruption: NodeJS.Signals | null = null;
-  const interrupt = (signal: NodeJS.Signals): void => {
-    interruption ??= signal;
-    controller.abort();
-  };
-  for (const signal of INTERRUPTIONS) process.once(signal, interrupt);
-  try {
-    return await work(controller.signal);
-  } finally {
-    for (const signal of INTERRUPTIONS) process.off(signal, interrupt);
-    if (interruption !== null) process.kill(process.pid, interruption); // as if it had not been caught
-  }
 }

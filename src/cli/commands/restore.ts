@@ -16,6 +16,10 @@ in use.
             "timeline": number | null, "fenced": boolean, "setAside": string | null}
            (position and timeline are null, and fenced is false, if REPLICA never was a replica)
 
+Examples:
+  lockstep restore /mnt/usb/app.db /var/lib/app/app.db
+  lockstep restore --force /mnt/usb/app.db /var/lib/app/app.db   # what stands there is set aside
+
 Exit status: 0 restored, 1 failed, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {

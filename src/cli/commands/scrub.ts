@@ -21,6 +21,9 @@ the copies may be in use. Without checksums beside the copies it compares the co
             "copies": [{"path", "healed": number, "keptAside": path | null,
                         "sums": "held" | "made" | "rebuilt"}, …]}
 
+Examples:
+  lockstep scrub /var/lib/app/app.db /mnt/usb/app.db
+
 Exit status: 0 all pages are sound now, 1 some are not or failed, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {

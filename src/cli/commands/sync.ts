@@ -17,6 +17,10 @@ missing, or refuses if neither copy can be shown to contain the other. Neither m
   --json          {"primary", "replica", "before": {"relation", "because"},
                    "position": string, "setAside": string | null}
 
+Examples:
+  lockstep sync /var/lib/app/app.db /mnt/usb/app.db
+  lockstep sync --from primary /var/lib/app/app.db /mnt/usb/app.db   # after a refusal: the primary is right
+
 Exit status: 0 the copies are in step, 1 failed or refused, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {

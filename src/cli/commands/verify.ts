@@ -14,6 +14,10 @@ SQLite's integrity_check on both. Both may be in use. Writes neither, leaves no 
             "integrity": {"a": string, "b": string}                      ("ok" or the findings),
             "a": {"path", "pageSize", "pages"}, "b": {"path", "pageSize", "pages"}}
 
+Examples:
+  lockstep verify /var/lib/app/app.db /mnt/usb/app.db
+  lockstep verify --json /var/lib/app/app.db /mnt/usb/app.db | jq .different
+
 Exit status: 0 identical and sound, 1 different, damaged or failed, 2 wrong usage.`;
 
 export async function run(args: string[], io: Io): Promise<0 | 1> {
