@@ -14,6 +14,11 @@ const reasons: readonly (readonly [test: RegExp, error: RegExp, reason: string])
     "it switches the journal off; that is Lockstep's (ERR_LOCKSTEP_OWNED)",
   ],
   [
+    /ends with exit code 0/,
+    /-lockstep, cannot be used: it was removed or replaced while it was in use/,
+    "it leaves a database open and removes its directory: if that was not collected before the exit, the close there says so",
+  ],
+  [
     /throws if the lock cannot be acquired before timeout/,
     /PRAGMA locking_mode = exclusive is refused/,
     "it locks out everybody else, the mirror too; that is Lockstep's (ERR_LOCKSTEP_OWNED)",
