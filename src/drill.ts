@@ -7,7 +7,6 @@
  * The work is done in a process of its own (drill/work.ts), so that it may be called wherever the
  * databases are open, and be ended at any time.
  */
-import fs from "node:fs";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { secondsSince } from "./drill/expect.ts";
@@ -16,8 +15,9 @@ import type { DrillProgress, DrillTask, Worked } from "./drill/work.ts";
 import { loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
 import { runChild } from "./lineage/child.ts";
-import { realPath } from "./lineage/describe.ts";
+import { isThere, realPath } from "./lineage/describe.ts";
 import { type Proof, proofPath, writeProof } from "./lineage/proof.ts";
+import { missingCopy } from "./lineage/refusal.ts";
 import { look } from "./status.ts";
 
 export type { Expectation } from "./drill/expect.ts";
@@ -60,7 +60,7 @@ export async function drill(
 ): Promise<DrillReport> {
   const began = performance.now();
   const [from, to] = [realPath(primary), realPath(replica)];
-  for (const file of [from, to]) if (!isThere(file)) throw nothingThere(file);
+  for (const file of [from, to]) if (!isThere(file)) throw missingCopy(file);
   const { record } = await look(loadDriver("node:sqlite"), to);
   const copyId = record?.state.copyId ?? null;
   const directory = makeScratch(to, scratch);
@@ -92,10 +92,6 @@ export async function drill(
 // --- internal ---
 
 const WORK = fileURLToPath(new URL(`./drill/work${extname(import.meta.url)}`, import.meta.url));
-
-function isThere(file: string): boolean {
-  return (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
-}
 
 /** The first thing that keeps the copy from being proven; null if nothing does. */
 function wrongWith({
@@ -145,13 +141,4 @@ function putOnRecord(
     });
   }
   return at;
-}
-
-function nothingThere(copy: string): LockstepError {
-  return new LockstepError(codes.NOT_A_DATABASE, {
-    copy,
-    what: "There is no database",
-    state: "Nothing was changed",
-    next: "Check the path; a replica that is missing is made by: lockstep sync",
-  });
 }

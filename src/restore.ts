@@ -19,8 +19,9 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Driver, loadDriver } from "./driver.ts";
 import { type Code, codes, LockstepError } from "./errors.ts";
-import { realPath } from "./lineage/describe.ts";
+import { isThere, realPath } from "./lineage/describe.ts";
 import { formatPosition } from "./lineage/position.ts";
+import { nothingThere } from "./lineage/refusal.ts";
 import type { Sidecar } from "./lineage/sidecar.ts";
 import {
   letGo,
@@ -76,9 +77,7 @@ export async function restore(
   const from = realPath(replica);
   const to = destination(dest);
   if (from === to) throw refused(codes.BAD_OPTION, to, "It is the replica itself", "Name another");
-  if (!isThere(from)) {
-    throw refused(codes.NOT_A_DATABASE, from, "There is no database", "Check the path");
-  }
+  if (!isThere(from)) throw nothingThere(from, "Check the path");
   const driver = loadDriver("node:sqlite");
   const source = openSource(driver, from);
   try {
@@ -166,10 +165,6 @@ function discard(staged: string): void {
   try {
     fs.rmSync(staged, { force: true });
   } catch {}
-}
-
-function isThere(file: string): boolean {
-  return (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
 /** Where the file is to be: through symbolic links, but not through a placeholder. */

@@ -16,9 +16,10 @@ import { type Driver, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
 import { openOnce } from "./gate/open-hub.ts";
 import { runBulk } from "./lineage/bulk.ts";
-import { describeCopy, realPath, walPath } from "./lineage/describe.ts";
+import { describeCopy, isThere, realPath, walPath } from "./lineage/describe.ts";
 import { readFingerprint, sameFingerprint } from "./lineage/fingerprint.ts";
 import { formatPosition, samePosition } from "./lineage/position.ts";
+import { missingCopy } from "./lineage/refusal.ts";
 import { completeCutOff, completeWith, freshLog } from "./lineage/resync.ts";
 import { rotPath } from "./lineage/rot.ts";
 import type { ScrubCopy, ScrubResult } from "./lineage/scrub-pages.ts";
@@ -90,7 +91,7 @@ export async function scrub(
 ): Promise<ScrubReport> {
   const driver = loadDriver("node:sqlite");
   const paths = [primary, ...replicas].map(realPath);
-  for (const path of paths) if (!isThere(path)) throw nothingThere(path);
+  for (const path of paths) if (!isThere(path)) throw missingCopy(path);
   const sidecars = lockAtRest(driver, paths, onProgress);
   try {
     for (const path of paths) fs.rmSync(freshLog(path), { force: true });
@@ -114,10 +115,6 @@ export async function scrub(
 
 /** How many pages an entry of the record names. */
 const PAGES_NAMED = 20;
-
-function isThere(file: string): boolean {
-  return (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
-}
 
 /** Locks all copies, at rest in one position. */
 function lockAtRest(
@@ -252,15 +249,6 @@ function report(sidecars: readonly Sidecar[], found: ScrubResult): ScrubReport {
       sums: state,
     })),
   };
-}
-
-function nothingThere(copy: string): LockstepError {
-  return new LockstepError(codes.NOT_A_DATABASE, {
-    copy,
-    what: "There is no database",
-    state: "Nothing was changed",
-    next: "Check the path; a replica that is missing is made by: lockstep sync",
-  });
 }
 
 function disturbed(copy: string): LockstepError {

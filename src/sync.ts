@@ -7,6 +7,7 @@ import { type Code, codes, LockstepError } from "./errors.ts";
 import { openOnce } from "./gate/open-hub.ts";
 import { type Decision, decide } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
+import { nothingThere } from "./lineage/refusal.ts";
 import { readSidecar, Sidecar } from "./lineage/sidecar.ts";
 import type { Progress } from "./options.ts";
 import { setAside } from "./restore/set-aside.ts";
@@ -39,7 +40,7 @@ export async function sync(
   const driver = loadDriver("node:sqlite");
   const [P, R] = [look(driver, primary), look(driver, replica)];
   const { relation, because } = decide(P, R);
-  if (P.file === "missing" && R.file === "missing") throw nothingThere(P.path);
+  if (P.file === "missing" && R.file === "missing") throw nothingThere(P.path, "Check the path");
   if (P.state?.role === "replica" && R.state?.role === "primary" && !from) throw swapped(P, R);
   const report = { primary: P.path, replica: R.path, before: { relation, because } };
   const open = (): string => openOnce(P.path, [R.path], onProgress);
@@ -54,7 +55,7 @@ export async function sync(
     return { ...report, position: open(), setAside: aside };
   }
   if (from === "replica") {
-    if (R.file === "missing") throw nothingThere(R.path);
+    if (R.file === "missing") throw nothingThere(R.path, "Check the path");
     // A replica that is behind, or may turn out to be, would be brought forward: not what was asked
     // for.
     const mustYield = relation === "behind" || relation === "unknown";
@@ -99,15 +100,6 @@ function unlessRefused(open: () => string, refusals: readonly Code[]): string | 
 function moveAway(driver: Driver, replica: string): string | null {
   Sidecar.open(driver, replica, "replica").close(); // nobody has it in use
   return setAside(replica, false, () => {});
-}
-
-function nothingThere(copy: string): LockstepError {
-  return new LockstepError(codes.NOT_A_DATABASE, {
-    copy,
-    what: "There is no database",
-    state: "Nothing was changed",
-    next: "Check the path",
-  });
 }
 
 function swapped(primary: Copy, replica: Copy): LockstepError {

@@ -69,6 +69,11 @@ export function commitAt(copy: Copy, frame: number): Commit | null {
   return copy.log?.commits.find((commit) => commit.frame === frame) ?? null;
 }
 
+/** Is there a file that is not empty? */
+export function isThere(file: string): boolean {
+  return (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
+}
+
 /** Follows symbolic links, to a missing file as well, so that one file has one name. */
 export function realPath(file: string): string {
   try {

@@ -1,5 +1,5 @@
 /**
- * The errors of a start that is refused: which code, what was found, what settles it.
+ * The errors of a start, or a command, that is refused: which code, what was found, what settles it.
  */
 import { codes, LockstepError } from "../errors.ts";
 import type { Decision } from "./decide.ts";
@@ -52,6 +52,21 @@ export function refusal(
         next: `Compare them: lockstep verify ${pair}. Then choose: lockstep sync ${pair} --from primary, or --from replica; the other is set aside`,
       });
   }
+}
+
+/** One of the copies that a command was given is not there. */
+export function missingCopy(copy: string): LockstepError {
+  return nothingThere(copy, "Check the path; a replica that is missing is made by: lockstep sync");
+}
+
+/** Where a database should be there is nothing. */
+export function nothingThere(copy: string, next: string): LockstepError {
+  return new LockstepError(codes.NOT_A_DATABASE, {
+    copy,
+    what: "There is no database",
+    state: "Nothing was changed",
+    next,
+  });
 }
 
 /** The primary is missing, and it is not sure that one of the replicas that are there has all. */

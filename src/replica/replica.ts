@@ -3,10 +3,9 @@
  * further. Each drop-in has a class of its driver's around this (dropin/node-replica.ts,
  * dropin/better-replica.ts).
  */
-import fs from "node:fs";
 import { type Driver, type DriverName, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { realPath } from "../lineage/describe.ts";
+import { isThere, realPath } from "../lineage/describe.ts";
 import { descriptorHere } from "../lineage/open-here.ts";
 import { formatPosition, type Position, parsePosition } from "../lineage/position.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
@@ -57,7 +56,7 @@ const LONGEST_TIMER_MS = 0x7fffffff;
  */
 export function locateReplica(driver: DriverName, given: string): string {
   const file = realPath(given);
-  if ((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0) {
+  if (!isThere(file)) {
     throw refused(codes.NOT_A_DATABASE, file, "There is no database", "Check the path");
   }
   const record = new RecordReader(loadDriver(driver), file).read();

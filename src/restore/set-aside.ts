@@ -10,6 +10,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { isThere } from "../lineage/describe.ts";
 import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { sumsPath } from "../lineage/sums.ts";
@@ -29,7 +30,7 @@ export type OnStep = (step: string) => void;
 export function setAside(file: string, placeholder: boolean, onStep: OnStep): string | null {
   const aside = freshName(file);
   const directory = path.dirname(file);
-  const present = (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  const present = isThere(file);
   onStep("copy-logs");
   for (const suffix of BESIDE) copyDurably(`${file}${suffix}`, `${aside}${suffix}`);
   syncDirectory(directory); // durable: the names of what is set aside first
@@ -56,8 +57,7 @@ function freshName(file: string): string {
 
 /** Copies a file and syncs it; an empty log says nothing and is left out. */
 function copyDurably(from: string, to: string): void {
-  const size = fs.statSync(from, { throwIfNoEntry: false })?.size ?? 0;
-  if (size === 0) return;
+  if (!isThere(from)) return;
   try {
     fs.copyFileSync(from, to, fs.constants.COPYFILE_EXCL);
     const fd = fs.openSync(to, "r+");

@@ -3,6 +3,7 @@
  * the background, one file at a time and none while one hangs, for a replica's disk may.
  */
 import fs from "node:fs/promises";
+import { proofPath } from "../lineage/proof.ts";
 
 export class Proofs {
   readonly #replicas: readonly string[];
@@ -29,7 +30,7 @@ export class Proofs {
 
   async #read(): Promise<void> {
     for (const replica of this.#replicas) {
-      const at = await read(`${replica}-lockstep-proof`);
+      const at = await read(proofPath(replica));
       if (at) this.#proven.set(replica, at);
       else this.#proven.delete(replica);
     }

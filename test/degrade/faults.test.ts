@@ -30,10 +30,7 @@ describe("commits go on without a replica", { skip, concurrency: 2 }, () => {
   test("whose disk hangs while its log is folded ahead, by the thread of all copies", async (t) => {
     const group = new Group(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 300_000 });
     const { pair } = group;
-    await pair.begin(group.replicas);
-    pair.faults.set(hang("write", "other/app.db"));
-    for (let i = 0; i < 8; i++) ok(await pair.insert(200_000));
-    await group.until("detached");
+    await without(group, hang("write", "other/app.db"), 8, 200_000);
     for (let i = 0; i < 8; i++) ok(await pair.insert(200_000)); // folded ahead without it
     await comesBack(group);
   });

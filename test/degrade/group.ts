@@ -55,11 +55,11 @@ export class Group {
   }
 }
 
-export async function without(group: Group, rule: Rule, rows = 3): Promise<void> {
+export async function without(group: Group, rule: Rule, rows = 3, bytes = 5000): Promise<void> {
   const { pair } = group;
   await pair.begin(group.replicas);
   pair.faults.set(rule);
-  for (let i = 0; i < rows; i++) ok(await pair.insert(5000));
+  for (let i = 0; i < rows; i++) ok(await pair.insert(bytes));
   await group.until("detached");
 }
 

@@ -6,7 +6,7 @@ import { calls } from "../faults/calls.ts";
 import { ok } from "../faults/pair.ts";
 import { type Call, type Kind, skip } from "../faults/shim.ts";
 import { elsewhere } from "../support/program.ts";
-import { comesBack, Group, hang, TIMEOUT } from "./group.ts";
+import { comesBack, Group, hang, TIMEOUT, without } from "./group.ts";
 
 /** The call that hangs, once there is one: of this kind, on this path. */
 async function hanging(group: Group, kind: Kind, path: string): Promise<Call> {
@@ -24,10 +24,7 @@ test("the thread of all copies hung as it wrote one that was let go since: its l
 }, async (t) => {
   const group = new Group(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 300_000 });
   const { pair } = group;
-  await pair.begin(group.replicas);
-  pair.faults.set(hang("write", "other/app.db"));
-  for (let i = 0; i < 8; i++) ok(await pair.insert(200_000));
-  await group.until("detached");
+  await without(group, hang("write", "other/app.db"), 8, 200_000);
   const late = await hanging(group, "write", "other/app.db");
   const isLetGo = (path: string, by: (tid: number) => boolean): boolean =>
     pair.record().some((c) => c.path === path && c.detail === "unlock 0+0" && by(c.tid));
@@ -45,10 +42,7 @@ test("the thread of all copies hung as it opened one: that one is lost, and not 
 }, async (t) => {
   const group = new Group(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 300_000 });
   const { pair } = group;
-  await pair.begin(group.replicas);
-  pair.faults.set(hang("open", "other/app.db"));
-  for (let i = 0; i < 8; i++) ok(await pair.insert(200_000));
-  await group.until("detached");
+  await without(group, hang("open", "other/app.db"), 8, 200_000);
   const late = await hanging(group, "open", "other/app.db");
   pair.faults.clear();
   await comesBack(group);

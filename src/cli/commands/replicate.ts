@@ -259,12 +259,13 @@ function pick(inDsn: ReplicationOptions): ReplicateOptions {
 /** An option that was said, wherever; what is wrong with it is told with its place. */
 function given(settings: Settings, name: Given, from: (text: string) => unknown): object {
   const setting = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const value = settings.read(setting, (text) => {
-    const wrong = wrongWith(name, from(text));
+  const said = settings.read(setting, (text) => {
+    const value = from(text);
+    const wrong = wrongWith(name, value);
     if (wrong !== null) throw new Error(wrong);
-    return from(text);
+    return value;
   });
-  return value === undefined ? {} : { [name]: value };
+  return said === undefined ? {} : { [name]: said };
 }
 
 function number(text: string): number {
