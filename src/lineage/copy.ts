@@ -43,14 +43,14 @@ export async function copyFile(
         await writing;
         at += n;
         if (at >= next) {
-          await syncing;
+          await syncing; // durable: what a sync under way says, before the next
           syncing = sync(dest);
           syncing.catch(() => {}); // it is thrown where it is awaited
           next = at + SYNC_EVERY_BYTES;
         }
         progress(at, size);
       }
-      await syncing;
+      await syncing; // durable: what the last sync under way says
       fs.fsyncSync(dest); // the mark on the file is synced as well: either makes it durable
       return { pages: 0, differing: 0, sums: sums?.finish() ?? null };
     } finally {

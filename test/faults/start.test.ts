@@ -87,6 +87,21 @@ for (const driver of DRIVERS) {
   });
 }
 
+for (const nth of [1, 2]) {
+  test(`a large copy is synced as it is made: sync ${nth} fails, and no other`, {
+    skip,
+  }, async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    fill(pair, 24_000); // more than is written between two syncs, twice
+    void pair.subject;
+    pair.faults.set(...fails("sync", NEW, "EIO", nth));
+    failed(await pair.open(), "REPLICA_IO");
+    assert.equal(pair.faults.matched(0), nth, "it did not go on");
+    whole(pair);
+    await pair.recovers();
+  });
+}
+
 test("what is left of an earlier copy is not taken for one", { skip }, async (t) => {
   const pair = new Pair(t, "node:sqlite");
   fill(pair);
@@ -111,11 +126,11 @@ test("a log that lies where the copy is made is not replayed over it", { skip },
 });
 
 /** 12 MB that are copied in several pieces. */
-function fill(pair: Pair): void {
+function fill(pair: Pair, bytes = 4000): void {
   const db = new DatabaseSync(pair.primary);
   db.exec("CREATE TABLE t (n INTEGER PRIMARY KEY, data BLOB)");
   db.exec(`WITH RECURSIVE c(n) AS (SELECT 1001 UNION ALL SELECT n + 1 FROM c WHERE n < 4000)
-           INSERT INTO t SELECT n, zeroblob(4000) FROM c`);
+           INSERT INTO t SELECT n, zeroblob(${bytes}) FROM c`);
   db.close();
   for (let n = 1001; n <= 4000; n++) pair.acknowledged.add(n);
 }
