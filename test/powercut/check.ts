@@ -12,13 +12,13 @@ import { contents } from "../crash/judge.ts";
 import { type DriverName, driverNames, plain, replicated } from "../crash/open.ts";
 import type { Random } from "../crash/random.ts";
 import { assertAtRest } from "../support/files.ts";
+import { settled, useWarm } from "../support/warm.ts";
 import type { Cut } from "./cuts.ts";
 import type { Wreck } from "./disks.ts";
 import { Images } from "./images.ts";
 import { layOut } from "./layout.ts";
 import { digestOfAll } from "./likeness.ts";
 import { Oracle } from "./oracle.ts";
-import { settled, useWarm } from "./warm.ts";
 
 export interface Tally {
   /** States that were drawn. */

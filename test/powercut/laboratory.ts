@@ -14,7 +14,9 @@ export class Laboratory {
 
   constructor() {
     const script = join(import.meta.dirname, "examiner.ts");
-    this.#child = spawn(process.execPath, [script], { stdio: ["pipe", "pipe", "inherit"] });
+    // Each start has some megabytes outside of the heap: a small heap would be collected for them again and again.
+    const args = ["--initial-old-space-size=1024", script];
+    this.#child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 

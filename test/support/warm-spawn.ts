@@ -1,35 +1,24 @@
-/**
- * A thread that runs one module after the other, each as if the thread had begun with it (warm.ts). What a
- * module would begin a process for is done, likewise, by one that is there already (warm-process.ts).
- */
+/** What Lockstep would begin a process for is done by one that is there already (warm-process.ts). */
 import { type ChildProcess, type spawn as Spawn, spawn } from "node:child_process";
 import { EventEmitter } from "node:events";
 import { createRequire, syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { PassThrough } from "node:stream";
-import { type MessagePort, parentPort } from "node:worker_threads";
 
-const require = createRequire(import.meta.url);
-const threads = require("node:worker_threads") as { workerData: unknown };
-const processes = require("node:child_process") as { spawn: typeof Spawn };
+const processes = createRequire(import.meta.url)("node:child_process") as { spawn: typeof Spawn };
 const SCRIPT = join(import.meta.dirname, "warm-process.ts");
 const cold = spawn;
 
-let run = 0;
-(parentPort as MessagePort).on("message", async ({ module, workerData }: Task) => {
-  threads.workerData = workerData;
+/** Of this thread. @param warm false: each process is begun, as in an application */
+export function spawnWarm(warm: boolean): void {
+  processes.spawn = warm ? warmOrCold : cold;
   syncBuiltinESMExports();
-  await import(`${module}?run=${run++}`);
-  parentPort?.postMessage("done");
-});
-
-interface Task {
-  readonly module: string;
-  readonly workerData: unknown;
 }
 
-processes.spawn = function spawn(command: string, args: readonly string[], ...rest: unknown[]) {
+// --- internal ---
+
+const warmOrCold = function spawn(command: string, args: readonly string[], ...rest: unknown[]) {
   const [, script, task] = args;
   const isBulk = command === process.execPath && /bulk-child\.[jt]s$/.test(script ?? "");
   if (!isBulk) return (cold as (...all: unknown[]) => ChildProcess)(command, args, ...rest);

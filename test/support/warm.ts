@@ -1,13 +1,14 @@
 /**
  * Threads and processes that are begun once and used again. A start begins a thread for the replica, and a
- * process where whole files are read: that takes ten times as long as all they do for a small
+ * process where whole files are read: that takes several times as long as all they do for a small
  * database. Here `Worker` of this process is replaced by one that hands the module to a thread which has
  * done the same before (warm-thread.ts); it runs there anew, with all that it imports loaded already.
  */
 import { EventEmitter, once } from "node:events";
-import { createRequire, syncBuiltinESMExports } from "node:module";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Transferable, Worker, WorkerOptions } from "node:worker_threads";
+import { spawnWarm } from "./warm-spawn.ts";
 
 const threads = createRequire(import.meta.url)("node:worker_threads") as {
   Worker: typeof Worker;
@@ -27,7 +28,7 @@ const busy = new Set<Promise<unknown>>();
 export function useWarm(warm: boolean): void {
   isWarm = warm;
   threads.Worker = WarmOrCold as unknown as typeof Worker;
-  syncBuiltinESMExports();
+  spawnWarm(warm);
 }
 
 /** Resolves when every module that was begun has ended. Until then the event loop must turn. */
