@@ -54,11 +54,12 @@ if (import.meta.main) {
   let checks = 0;
   for await (const line of createInterface({ input: process.stdin })) {
     useWarm(checks++ % COLD !== 0);
-    const answer = await check(JSON.parse(line) as CheckJob).then(
-      (report) => ({ report }),
-      (error: Error) => ({ error: error.stack }),
-    );
-    await settled();
+    const answer = await check(JSON.parse(line) as CheckJob)
+      .then(async (report) => {
+        await settled();
+        return { report };
+      })
+      .catch((error: Error) => ({ error: error.stack }));
     process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   process.exit(); // what is kept warm does not keep this process

@@ -119,11 +119,12 @@ export class Checks {
       db.exec("CREATE TABLE IF NOT EXISTS after_the_cut (n)"); // and goes on
       db.close();
       assertAtRest(primary, [replica], this.#images);
+      await settled();
       return { contents: found, problems: [] };
     } catch (error) {
+      await settled().catch(() => {});
       return { contents: found, problems: [`both: ${(error as Error).stack}`] };
     } finally {
-      await settled();
       fs.rmSync(place, { recursive: true });
     }
   }

@@ -4,7 +4,7 @@
  * database. Here `Worker` of this process is replaced by one that hands the module to a thread which has
  * done the same before (warm-thread.ts); it runs there anew, with all that it imports loaded already.
  */
-import { EventEmitter, once } from "node:events";
+import { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Transferable, Worker, WorkerOptions } from "node:worker_threads";
@@ -31,9 +31,21 @@ export function useWarm(warm: boolean): void {
   spawnWarm(warm);
 }
 
-/** Resolves when every module that was begun has ended. Until then the event loop must turn. */
-export async function settled(): Promise<void> {
-  await Promise.all(busy);
+/**
+ * Waits until every module that was begun has ended, for the event loop must turn until then; or so many
+ * milliseconds. @throws if one goes on: its thread is not used again
+ */
+export async function settled(patience = 60_000): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("a thread goes on after all was closed")), patience);
+  });
+  try {
+    await Promise.race([Promise.all(busy), late]);
+  } finally {
+    clearTimeout(timer);
+    busy.clear();
+  }
 }
 
 // --- internal ---
@@ -63,7 +75,7 @@ class WarmWorker extends EventEmitter {
       else void worker.terminate();
       this.emit("exit", 0);
     });
-    const ended = once(this, "exit");
+    const ended = new Promise((resolve) => this.once("exit", resolve));
     busy.add(ended);
     void ended.finally(() => busy.delete(ended));
     worker.postMessage({ module: module.href, workerData }, transferList as Transferable[]);
