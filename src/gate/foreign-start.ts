@@ -57,9 +57,6 @@ export function prepareAmongWriters(
     primary.sidecar.beginFold(); // durable: others may fold at any moment
     holdAmongWriters(primary);
     installLogs(copy, work, membershipOf(primary, copy));
-  } catch (error) {
-    for (const mirror of mirrors) mirror.giveUp(); // durable: the others stop, too
-    throw error;
   } finally {
     primary.release();
   }

@@ -1,11 +1,17 @@
 /**
- * The checks on what a killed process left behind, in a fresh process: (a) in place, the others on
- * copies of their own. Prints as JSON what it found; whether that is right is for judge.ts to say.
+ * The checks on what a killed process left behind: (a) in place, the others on copies of their own. A process
+ * that reads a line of JSON for each, a `CheckJob`, and answers with a line of JSON, what it found; whether
+ * that is right is for judge.ts to say.
+ *
+ * What a start begins threads and processes for is done by those that are there already, but each tenth time
+ * (support/warm.ts).
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { restore } from "../../src/restore.ts";
 import { verify } from "../../src/verify.ts";
+import { settled, useWarm } from "../support/warm.ts";
 import { type Contents, contentsOf, foundIn } from "./contents.ts";
 import { type DriverName, plain, replicated } from "./open.ts";
 import { commitPlainly } from "./perform.ts";
@@ -42,8 +48,21 @@ export interface CheckReport {
   readonly shell: string | null;
 }
 
+const COLD = 10;
+
 if (import.meta.main) {
-  console.log(JSON.stringify(await check(JSON.parse(process.argv[2] ?? "") as CheckJob)));
+  let checks = 0;
+  for await (const line of createInterface({ input: process.stdin })) {
+    useWarm(checks++ % COLD !== 0);
+    const answer = await check(JSON.parse(line) as CheckJob)
+      .then(async (report) => {
+        await settled();
+        return { report };
+      })
+      .catch((error: Error) => ({ error: error.stack }));
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+  process.exit(); // what is kept warm does not keep this process
 }
 
 async function check(job: CheckJob): Promise<CheckReport> {

@@ -10,13 +10,13 @@
  * A plain database that repeats the same transactions says what each must hold. The next life
  * starts from what the kill left, or now and then from the copies that (a) has closed.
  */
-import { execFile, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { promisify } from "node:util";
-import type { CheckJob, CheckReport } from "./check.ts";
+import type { CheckJob } from "./check.ts";
+import type { Checker } from "./checker.ts";
 import { judge } from "./judge.ts";
 import { keep, layOut, putBack } from "./left.ts";
 import { chooseMoment, type Life, live } from "./life.ts";
@@ -59,7 +59,11 @@ function alter(path: string, sql: string): void {
 
 const shell = spawnSync("sqlite3", ["--version"]).status === 0 ? "sqlite3" : null;
 
-export async function run(seed: number, sabotage: Sabotage | null = null): Promise<RunReport> {
+export async function run(
+  seed: number,
+  checker: Checker,
+  sabotage: Sabotage | null = null,
+): Promise<RunReport> {
   const directory = mkdtempSync(join(tmpdir(), "lockstep-crash-"));
   const random = new Random(seed);
   const { primary, replica, oracle } = prepare(directory, random);
@@ -95,7 +99,7 @@ export async function run(seed: number, sabotage: Sabotage | null = null): Promi
       c: primary.replace(directory, layOut(directory, "c")),
       d: replica.replace(directory, layOut(directory, "d")),
     };
-    const { problems, found } = await inspect(job, sabotage);
+    const { problems, found } = await inspect(checker, job, sabotage);
     report.problems.push(...problems.map((text) => `${name}: ${text}`));
     if (problems.length > 0) return report;
     // What an application was shown after a reopening is as good as acknowledged.
@@ -119,21 +123,15 @@ function closes(random: Random, soon: boolean): number[] {
 }
 
 async function inspect(
+  checker: Checker,
   job: CheckJob,
   sabotage: Sabotage | null,
 ): Promise<{ problems: string[]; found: number }> {
-  const script = join(import.meta.dirname, "check.ts");
   const told = sabotage === null ? job : sabotages[sabotage](job);
   try {
-    const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(told)], {
-      timeout: 120_000,
-      killSignal: "SIGKILL",
-      maxBuffer: 2 ** 26,
-    });
-    const report = JSON.parse(stdout) as CheckReport;
+    const report = await checker.check(told);
     return { problems: judge(told, report), found: report.reopened.found };
   } catch (error) {
-    const problem = `the check failed: ${(error as { stderr?: string }).stderr || error}`;
-    return { problems: [problem], found: 0 };
+    return { problems: [`the check failed: ${(error as Error).message}`], found: 0 };
   }
 }

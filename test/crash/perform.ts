@@ -10,6 +10,8 @@ export interface Connection {
     all(...parameters: Value[]): unknown[];
     iterate(...parameters: Value[]): Iterable<unknown>;
   };
+  /** The database as bytes, what its log holds included. */
+  serialize(): Uint8Array;
   close(): unknown;
   /** Ours only. */
   readonly replication?: { durableSync(): string } | null;

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { useInstalled } from "../support/installed.ts";
+import { Checker } from "./checker.ts";
 import { type RunReport, run } from "./pair.ts";
 
 const { values } = parseArgs({
@@ -26,11 +27,13 @@ const reports: RunReport[] = [];
 let next = 0;
 await Promise.all(
   Array.from({ length: jobs }, async () => {
+    const checker = new Checker();
     while (next < runs) {
-      const report = await run(firstSeed + next++);
+      const report = await run(firstSeed + next++, checker);
       reports.push(report);
       console.log(line(report));
     }
+    await checker.close();
   }),
 );
 

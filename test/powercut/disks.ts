@@ -146,6 +146,8 @@ function enact(names: Map<string, File>, { name, file, to }: Naming): void {
 class File {
   readonly #inode: number;
   #durable = new Uint8Array(0);
+  /** Is it part of what a cut has left? Then it does not change any more. */
+  #isLent = false;
   #durableMtimeNs: bigint;
   readonly #pending: Operation[] = [];
   /** The mtimes since the last fsync, the last one last. */
@@ -169,7 +171,11 @@ class File {
     const times = withTimes ? done.times + this.#mtimes.length : 0;
     return () => {
       const synced = this.#pending.splice(0, Math.max(0, writes - done.writes));
-      this.#durable = synced.reduce(written, this.#durable);
+      if (synced.length > 0) {
+        const durable = this.#isLent ? this.#durable.slice() : this.#durable;
+        this.#durable = synced.reduce(written, durable);
+        this.#isLent = false;
+      }
       done.writes += synced.length;
       const moments = this.#mtimes.splice(0, Math.max(0, times - done.times));
       this.#durableMtimeNs = moments.at(-1) ?? this.#durableMtimeNs;
@@ -179,15 +185,20 @@ class File {
 
   cut(random: Random, mood: Mood): Remains {
     const inode = this.#inode;
-    const durable = this.#durable.slice();
-    if (mood === "nothing") return { inode, bytes: durable, mtimeNs: this.#durableMtimeNs };
+    if (mood === "nothing") return { inode, bytes: this.#lend(), mtimeNs: this.#durableMtimeNs };
+    const isSynced = this.#pending.length === 0;
     if (mood === "everything") {
-      const bytes = this.#pending.reduce(written, durable);
+      const bytes = isSynced ? this.#lend() : this.#pending.reduce(written, this.#durable.slice());
       return { inode, bytes, mtimeNs: this.#mtimes.at(-1) ?? this.#durableMtimeNs };
     }
-    const bytes = this.#pending.length === 0 ? durable : this.#torn(random);
+    const bytes = isSynced ? this.#lend() : this.#torn(random);
     const mtimeNs = random.pick([this.#durableMtimeNs, ...this.#mtimes.slice(-4)]);
     return { inode, bytes, mtimeNs };
+  }
+
+  #lend(): Uint8Array {
+    this.#isLent = true;
+    return this.#durable;
   }
 
   /** Some sectors of what is pending. */
@@ -215,8 +226,9 @@ class File {
     const left = new Uint8Array(
       Math.max(size, Math.min(reach, sizeAfter(this.#durable.length, this.#pending))),
     );
-    if (random.oneIn(3)) left.set(random.bytes(left.length));
-    left.set(this.#durable.subarray(0, left.length));
+    const old = this.#durable.subarray(0, left.length);
+    left.set(old);
+    if (random.oneIn(3)) left.set(random.bytes(left.length - old.length), old.length);
     for (const [i, each] of this.#pending.entries()) {
       if (each.kind === "truncate") continue;
       for (const [sector, start, end] of sectorsOf(each)) {

@@ -6,8 +6,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seed as first, runs } from "../support/seed.ts";
-import { examine, examineLives, lifeOf, tapeOf } from "./laboratory.ts";
-import { skip } from "./tape.ts";
+import { examine, examineLives } from "./laboratory.ts";
+import { lifeOf } from "./lives.ts";
+import { skip, tapeOf } from "./tape.ts";
 
 const STATES = 100;
 const sqlite = { kind: "plain", driver: "node:sqlite", calls: 25 } as const;

@@ -3,6 +3,7 @@
  * format; here it is built, and read.
  */
 import fs from "node:fs";
+import os from "node:os";
 import { join } from "node:path";
 import { buildLibrary, skipWithout } from "../support/preload.ts";
 
@@ -49,6 +50,11 @@ export function recording(root: string, scratch: string): { env: NodeJS.ProcessE
   fs.writeFileSync(lock, Buffer.alloc(8));
   const env = { LD_PRELOAD: recorder.path, TAPE_ROOT: `${root}/`, TAPE: tape, TAPE_LOCK: lock };
   return { env, tape };
+}
+
+/** Where a tape is kept: a process's threads never run the same way twice, a tape is replayed. */
+export function tapeOf(seed: number, life: number | "*" = "*"): string {
+  return join(os.tmpdir(), `lockstep-powercut-${seed}-${life}.tape`);
 }
 
 const HEAD = 56;

@@ -1,9 +1,13 @@
 /** Rot is looked for while the copies are in use; what changes meanwhile is not taken for rot. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import fs from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { scrub } from "../../src/scrub.ts";
+import { Trio } from "../degrade/trio.ts";
+import { assertAtRest } from "../support/files.ts";
 import { rot } from "../support/rot.ts";
 import { Scene } from "../support/scene.ts";
 
@@ -45,4 +49,28 @@ test("commits and checkpoints go on: nothing of it is rot", async (t) => {
   const pages = db.hub.replication.status.rot.map(({ copy, page }) => [copy, page]);
   assert.deepEqual(pages, [[scene.replica, 50]]);
   db.abandon();
+});
+
+test("a replica that has rotted is moved away: a new one is made of the primary, while commits go on", async (t) => {
+  const trio = new Trio(t, "node:sqlite");
+  const before = trio.open();
+  await trio.put(before, 30);
+  before.close();
+  const [, replica] = trio.replicas;
+  rot(replica, 5, PAGE, 100);
+  const db = trio.open({ scrubBytesPerSecond: 100e6 });
+  await once(db.replication, "rot");
+  const away = `${path.dirname(replica)}-rotten`;
+  fs.mkdirSync(away);
+  const rejoined = once(db.replication, "rejoined");
+  for (const name of fs.readdirSync(path.dirname(replica))) {
+    fs.renameSync(path.join(path.dirname(replica), name), path.join(away, name));
+  }
+  await trio.put(db, 5);
+  assert.deepEqual(await rejoined, [replica]);
+  await trio.put(db, 1);
+  db.close();
+  assertAtRest(trio.primary, trio.replicas);
+  const { sound, rotten } = await scrub(trio.primary, trio.replicas);
+  assert.deepEqual([sound, rotten], [true, []]);
 });
