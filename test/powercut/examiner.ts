@@ -31,8 +31,14 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 process.exit(); // threads and processes that are kept warm do not keep this one
 
-function obey({ what, seed, states }: Order): Promise<Findings> {
-  if (what === "lives") return examineLives(scratch, seed, states);
+async function obey({ what, seed, states }: Order): Promise<Findings> {
+  if (what === "lives") {
+    // A long run goes on with the next seed: one that cannot be examined is a finding.
+    return await examineLives(scratch, seed, states).catch((error: Error) => ({
+      ...{ drawn: 0, distinct: 0, cold: 0, operations: 0 },
+      problems: [{ seed, state: -1, what: `not examined: ${error.stack}` }],
+    }));
+  }
   if ("tape" in what) return examineTape(scratch, what.tape, seed, states);
   const ignoring = what.ignoring === null ? null : new RegExp(what.ignoring);
   return examine(scratch, what.subject, seed, states, { ignoring });

@@ -9,7 +9,7 @@ import { type Operation, readTape, tapeOf } from "./tape.ts";
 
 export interface Problem {
   readonly seed: number;
-  /** Which of the tape's states, from 0. */
+  /** Which of the tape's states, from 0; -1: none of them. */
   readonly state: number;
   readonly what: string;
 }
