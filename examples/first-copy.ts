@@ -4,7 +4,12 @@ import { DatabaseSync, LockstepError, type Progress } from "../src/index.ts";
 import { type VerifyReport, verify } from "../src/verify.ts";
 import { bar, LiveLine, megabytes } from "./terminal.ts";
 
-export async function firstCopy(database: string, replica: string): Promise<0 | 1> {
+/** @param saysWhatNext tell how it goes on in a program */
+export async function firstCopy(
+  database: string,
+  replica: string,
+  saysWhatNext: boolean,
+): Promise<0 | 1> {
   try {
     attach(database, replica);
     const { identical, integrity, pages } = await compare(database, replica);
@@ -18,6 +23,7 @@ export async function firstCopy(database: string, replica: string): Promise<0 | 
     console.error(`${error.code}\n  ${error.what}.\n  ${error.state}.\n  Next: ${error.next}.`);
     return 1;
   }
+  if (!saysWhatNext) return 0;
   console.log("From now on, in your program:\n");
   console.log(
     '  import { DatabaseSync } from "lockstep"; // or Database from "lockstep/better-sqlite3"',

@@ -3,16 +3,21 @@
  *
  * Without arguments a ledger under load loses its process (SIGKILL) and then its disk (rm -rf), is
  * restored from the replica, and every transfer that was acknowledged is looked up. With two paths
- * a database of yours gets its first live copy.
+ * a database of yours gets its first live copy; with an address, too, that is kept in step and shown.
  */
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { parseAddress } from "../src/serve/address.ts";
 import { firstCopy } from "./first-copy.ts";
+import { follow } from "./follow.ts";
 import { survive } from "./survive.ts";
 
 const usage = `Usage:
   npm start                            a ledger is killed, its disk burnt, and nothing is lost
   npm start -- DATABASE REPLICA        make the first live copy of a database of yours
+
+  npm start -- DATABASE REPLICA --listen 127.0.0.1:9090
+                                       and go on following it, with a page at that address
 
 Options of the first form:
   --seed N      repeat the random choices of a run (it prints its seed)
@@ -32,12 +37,19 @@ async function main(args: string[]): Promise<0 | 1 | 2> {
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
   const seconds = Number(values.seconds ?? 8);
   if (!Number.isSafeInteger(seed) || !(seconds > 0)) return misuse();
-  if (positionals.length === 0) return await survive(seed, seconds);
+  if (positionals.length === 0 && !values.listen) return await survive(seed, seconds);
 
   const [database, replica] = positionals;
   if (database === undefined || replica === undefined || positionals.length > 2) return misuse();
   if (!existsSync(database)) return misuse(`There is no file ${database}.`);
-  return await firstCopy(database, replica);
+  const { listen } = values;
+  if (listen === undefined) return await firstCopy(database, replica, true);
+  try {
+    parseAddress(listen, false); // not only after the copy
+  } catch (error) {
+    return misuse((error as Error).message);
+  }
+  return (await firstCopy(database, replica, false)) || (await follow(database, replica, listen));
 }
 
 function parse(args: string[]) {
@@ -45,6 +57,7 @@ function parse(args: string[]) {
     const options = {
       seed: { type: "string" },
       seconds: { type: "string" },
+      listen: { type: "string" },
       help: { type: "boolean", short: "h" },
     } as const;
     return parseArgs({ args, allowPositionals: true, options });

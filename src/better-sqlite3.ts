@@ -51,5 +51,6 @@ export type {
   ReplicationOptions,
 } from "./options.ts";
 export type { ReachOptions } from "./replica/replica.ts";
+export type { Warning, WarningKind } from "./warning.ts";
 // What `require()` returns is the class itself, as from the driver.
 export { Database as "module.exports", openReplica };

@@ -4,6 +4,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 import type { LockstepError } from "./errors.ts";
+import type { Warning } from "./warning.ts";
 
 /** Of every message: the primary's path. */
 interface OfPrimary {
@@ -42,6 +43,10 @@ export interface ChannelMessages {
     readonly page: number;
     readonly owner: string | null;
   };
+  /** Something should be known. */
+  "lockstep:warning": OfPrimary & Warning;
+  /** It is over. */
+  "lockstep:warning-over": OfPrimary & Warning;
 }
 
 export type ChannelName = keyof ChannelMessages;
@@ -55,4 +60,6 @@ export const channels = {
   rejoined: channel("lockstep:rejoined"),
   failed: channel("lockstep:failed"),
   rot: channel("lockstep:rot"),
+  warning: channel("lockstep:warning"),
+  "warning-over": channel("lockstep:warning-over"),
 } as const;

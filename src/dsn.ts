@@ -57,6 +57,8 @@ const readers: Readonly<Partial<Record<string, (value: string) => unknown>>> = {
   restoreMissing: readBoolean,
   checkpointBytes: readInteger,
   scrubBytesPerSecond: readInteger,
+  openTransactionMs: readInteger,
+  lowSpaceBytes: readInteger,
 };
 
 function readPaths(text: string, end: number, windows: boolean): string[] {

@@ -28,6 +28,7 @@ export type {
   ReplicationOptions,
 } from "./options.ts";
 export type { ReachOptions } from "./replica/replica.ts";
+export type { Warning, WarningKind } from "./warning.ts";
 export { backup, DatabaseSync, openReplica };
 
 export const StatementSync = native.StatementSync;

@@ -28,6 +28,10 @@ export interface ReplicationMetrics {
   readonly logLimitBytes: number;
   /** How long ago the checkpoint was first put off that is still outstanding, in milliseconds; or null. */
   readonly oldestReaderMs: number | null;
+  /** For how long the oldest transaction of the thread's connections has been open, in milliseconds; or null. */
+  readonly openTransactionMs: number | null;
+  /** What may still be written to the primary's file system, in bytes; null if that is not known (yet). */
+  readonly freeBytes: number | null;
   /** In the order of `status.replicas`. */
   readonly replicas: readonly ReplicaMetrics[];
 }
@@ -43,6 +47,8 @@ export interface ReplicaMetrics {
     /** How long ago the first of them was committed, or the replica detached; 0 if it lacks nothing. */
     readonly seconds: number;
   };
+  /** What may still be written to its file system, in bytes; null if that is not known (yet). */
+  readonly freeBytes: number | null;
   /** How long its syncs took, each with what makes the frames visible to readers. */
   readonly syncLatency: Latencies;
 }

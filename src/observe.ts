@@ -5,6 +5,7 @@ import { EventEmitter } from "node:events";
 import { channels } from "./channels.ts";
 import type { LockstepError } from "./errors.ts";
 import type { ReplicationMetrics } from "./metrics.ts";
+import type { Warning } from "./warning.ts";
 
 export interface ReplicaStatus {
   readonly path: string;
@@ -38,6 +39,8 @@ export interface ReplicationStatus {
   readonly waits: number;
   /** Pages that were found rotten since the database was opened; see `scrubBytesPerSecond`. */
   readonly rot: readonly LivePage[];
+  /** What is not wrong yet, and should be known; in the order in which it was found. */
+  readonly warnings: readonly Warning[];
   /** What fenced the connection, or null. */
   readonly failure: LockstepError | null;
 }
@@ -65,6 +68,10 @@ export interface ReplicationEvents {
   checkpoint: [];
   /** A checkpoint was put off, for so many milliseconds now; the log grows until the next try. */
   "checkpoint-postponed": [because: string, sinceMs: number];
+  /** Something should be known: it is told once, and is in `status.warnings` until it is over. */
+  warning: [warning: Warning];
+  /** What was warned of is over. */
+  "warning-over": [warning: Warning];
 }
 
 /** The replication of one database; shared by all connections of this thread to the same primary. */
@@ -133,6 +140,8 @@ const MESSAGES: {
   rot: (page) => page,
   checkpoint: () => ({}),
   "checkpoint-postponed": (because, sinceMs) => ({ because, sinceMs }),
+  warning: (warning) => warning,
+  "warning-over": (warning) => warning,
 };
 
 /** What the handle shows, and how it waits: the hub's doing. */

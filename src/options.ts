@@ -61,6 +61,16 @@ export interface ReplicationOptions {
    * second. What it finds is an event, `rot`; nothing waits for it. Default 0: there is none.
    */
   scrubBytesPerSecond?: number | undefined;
+  /**
+   * How long a transaction may be open, in milliseconds, before there is a warning that says where it was
+   * begun. Default 60000; 0: there is none.
+   */
+  openTransactionMs?: number | undefined;
+  /**
+   * With how much room left on a copy's file system there is a warning, in bytes. Default: a twentieth of
+   * the file system, 1 GiB at most; 0: there is none.
+   */
+  lowSpaceBytes?: number | undefined;
   /** Called while long work is done at the start, in the constructor. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -75,6 +85,9 @@ export interface Replication {
   readonly restoreMissing: boolean;
   readonly checkpointBytes: number;
   readonly scrubBytesPerSecond: number;
+  readonly openTransactionMs: number;
+  /** Null: a twentieth of the file system, 1 GiB at most. */
+  readonly lowSpaceBytes: number | null;
   readonly onProgress: ((progress: Progress) => void) | null;
 }
 
@@ -112,6 +125,8 @@ export function readOptions(options: unknown, inDsn: ReplicationOptions): Replic
     restoreMissing: merged.restoreMissing ?? false,
     checkpointBytes: merged.checkpointBytes ?? 8 << 20,
     scrubBytesPerSecond: merged.scrubBytesPerSecond ?? 0,
+    openTransactionMs: merged.openTransactionMs ?? 60_000,
+    lowSpaceBytes: merged.lowSpaceBytes ?? null,
     onProgress: merged.onProgress ?? null,
   };
 }
@@ -163,6 +178,10 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
   scrubBytesPerSecond: [
     [integerFrom(0, Number.MAX_SAFE_INTEGER), "be an integer from 0, in bytes"],
   ],
+  openTransactionMs: [
+    [integerFrom(0, Number.MAX_SAFE_INTEGER), "be an integer from 0, in milliseconds"],
+  ],
+  lowSpaceBytes: [[integerFrom(0, Number.MAX_SAFE_INTEGER), "be an integer from 0, in bytes"]],
   onProgress: [[(value: unknown) => typeof value === "function", "be a function"]],
 };
 

@@ -22,7 +22,13 @@ import { planFor } from "./replicate/plan.ts";
 
 export type ReplicateOptions = Pick<
   ReplicationOptions,
-  "onReplicaFailure" | "minCopies" | "replicaTimeout" | "checkpointBytes" | "onProgress"
+  | "onReplicaFailure"
+  | "minCopies"
+  | "replicaTimeout"
+  | "checkpointBytes"
+  | "openTransactionMs"
+  | "lowSpaceBytes"
+  | "onProgress"
 > & {
   /** Gives the start up: then it rejects with the signal's reason. */
   readonly signal?: AbortSignal;

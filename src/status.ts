@@ -18,6 +18,8 @@ import {
   type SidecarSnapshot,
   sidecarPath,
 } from "./lineage/sidecar.ts";
+import type { Warning } from "./warning.ts";
+import { aboutDisks, placesOf } from "./watch/disks.ts";
 
 export interface CopyStatus {
   readonly path: string;
@@ -62,6 +64,8 @@ export interface ReplicaStatus extends CopyStatus {
 export interface StatusReport {
   readonly primary: CopyStatus;
   readonly replicas: readonly ReplicaStatus[];
+  /** What is to be known of the disks; what needs a process that has the copies open only that can tell. */
+  readonly warnings: readonly Warning[];
 }
 
 /** @throws LockstepError SIDECAR if a record cannot be read */
@@ -75,7 +79,10 @@ export async function status(primary: string, replicas: readonly string[]): Prom
     seen = pair.primary;
     report.push(pair.replica);
   }
-  return { primary: statusOf(seen), replicas: report };
+  const copies = [seen.copy.path, ...report.map(({ path }) => path)] as const;
+  const found = aboutDisks(copies, await placesOf(copies), null);
+  const warnings = found.map(([, warning]) => warning);
+  return { primary: statusOf(seen), replicas: report, warnings };
 }
 
 /** What is seen of one copy. */

@@ -35,6 +35,8 @@ test("defaults", () =>
     restoreMissing: false,
     checkpointBytes: 8 * 1024 * 1024,
     scrubBytesPerSecond: 0,
+    openTransactionMs: 60_000,
+    lowSpaceBytes: null,
     onProgress: null,
   }));
 
@@ -48,6 +50,8 @@ test("every option is taken", () => {
     restoreMissing: true,
     checkpointBytes: 1,
     scrubBytesPerSecond: 1,
+    openTransactionMs: 0,
+    lowSpaceBytes: 0,
     onProgress,
   };
   const read = readOptions(
@@ -97,6 +101,11 @@ describe("rules", () => {
     [{ replicas, restoreMissing: 1 }, /`restoreMissing` must be true or false, not 1/],
     [{ replicas, checkpointBytes: 0 }, /`checkpointBytes` must be a positive integer, in bytes/],
     [{ replicas, checkpointBytes: 10n }, /`checkpointBytes` must be a positive integer/],
+    [
+      { replicas, openTransactionMs: -1 },
+      /`openTransactionMs` must be an integer from 0, in milli/,
+    ],
+    [{ replicas, lowSpaceBytes: 0.5 }, /`lowSpaceBytes` must be an integer from 0, in bytes/],
     [{ replicas, onProgress: {} }, /`onProgress` must be a function, not {}/],
     [{ durability: "commit" }, /`durability` has no effect without `replicas`/],
   ];

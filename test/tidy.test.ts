@@ -15,11 +15,22 @@ import { codes } from "../src/errors.ts";
 const LAYERS = [
   ["invariant", "errors", "node-version"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
-  ["node-version", "driver", "options", "dsn", "histogram", "metrics", "channels", "observe"],
+  [
+    "node-version",
+    "driver",
+    "options",
+    "dsn",
+    "histogram",
+    "metrics",
+    "warning",
+    "channels",
+    "observe",
+  ],
   ["targets/"],
   ["lineage/"],
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak
   ["mirror/"], // what a worker thread does
+  ["watch/"], // looks for what is not wrong yet
   ["gate/"], // what the committing thread does
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
   ["drill/", "drill", "replicate/", "replicate"],

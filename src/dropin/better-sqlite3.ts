@@ -82,13 +82,13 @@ const methods: Record<PropertyKey, Replicated<Database>> = {
   exec(connection, _db, [sql], native) {
     connection.check();
     const canCommit = typeof sql === "string" && inspectScript(sql, connection.path);
-    return canCommit ? connection.commit(native) : native();
+    return canCommit ? connection.commit(native, sql) : native();
   },
 
   pragma(connection, _db, [source], native) {
     connection.check();
     if (typeof source === "string") inspectStatement(`PRAGMA ${source}`, connection.path);
-    return connection.commitOne(native);
+    return connection.commitOne(native, source);
   },
 
   explain(connection, _db, [source], native) {
@@ -104,7 +104,7 @@ const methods: Record<PropertyKey, Replicated<Database>> = {
     const variants = VARIANTS.map((name) => {
       const variant = original[name] as Method;
       function sqliteTransaction(this: unknown, ...args: unknown[]) {
-        return connection.commit(() => variant.apply(this, args));
+        return connection.commitWhole(() => variant.apply(this, args));
       }
       Object.defineProperty(sqliteTransaction, "length", { value: variant.length });
       return [name, { value: sqliteTransaction }] as const;

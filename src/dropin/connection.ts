@@ -8,9 +8,12 @@
  */
 import type { DriverName } from "../driver.ts";
 import { LockstepError } from "../errors.ts";
-import type { Hub, HubClient } from "../gate/hub.ts";
+import type { HubClient } from "../gate/client.ts";
+import type { Hub } from "../gate/hub.ts";
 import { openHub } from "../gate/open-hub.ts";
 import type { Replication } from "../options.ts";
+import type { OpenTransaction } from "../warning.ts";
+import { Begun } from "./open-transaction.ts";
 import { Prototypes } from "./prototypes.ts";
 
 /** What is to be replicated: the primary's path, and how. */
@@ -89,6 +92,7 @@ function clientOf<Database extends object>(db: Database, native: Native<Database
     onFence(failure) {
       connectionOf(held.deref())?.fence(failure);
     },
+    transaction: () => connectionOf(held.deref())?.transaction ?? null,
     closeNative() {
       const db = held.deref();
       if (!db) return;
@@ -113,6 +117,10 @@ export class Connection {
   readonly #client: HubClient;
   readonly #inTransaction: () => boolean;
   #open = true;
+  /** What is known of the transaction that is open. */
+  #begun: Begun | null = null;
+  /** How many of the driver's functions that end what they begin are under way. */
+  #within = 0;
 
   constructor(hub: Hub, client: HubClient, path: string, inTransaction: () => boolean) {
     this.#hub = hub;
@@ -131,16 +139,34 @@ export class Connection {
     if (this.failure) throw this.failure;
   }
 
-  /** Executes what may commit in any of its steps; returns when that is durable everywhere. */
-  commit<Result>(execute: () => Result): Result {
+  /**
+   * Executes what may commit in any of its steps; returns when that is durable everywhere.
+   * @param statement its SQL, or what has it: for a transaction that it may leave open
+   */
+  commit<Result>(execute: () => Result, statement: unknown): Result {
     this.check();
-    return this.settle(execute);
+    const result = this.settle(execute);
+    // COMMIT; BEGIN: another one is open than before.
+    if (this.#begun && typeof statement === "string" && ENDS.test(statement)) this.#begun = null;
+    this.#leavesOpen(statement);
+    return result;
   }
 
   /** The same for a single statement: if it leaves a transaction open, it has committed nothing. */
-  commitOne<Result>(execute: () => Result): Result {
+  commitOne<Result>(execute: () => Result, statement: unknown): Result {
     this.check();
-    return this.settle(execute, () => !this.#inTransaction());
+    return this.settle(execute, () => !this.#leavesOpen(statement));
+  }
+
+  /** The same for a function of the driver's that ends the transaction that it begins. */
+  commitWhole<Result>(execute: () => Result): Result {
+    this.#within++;
+    try {
+      this.check();
+      return this.settle(execute);
+    } finally {
+      this.#within--;
+    }
   }
 
   /** The same for what only lets go of statements: that works on a fenced connection too. */
@@ -178,6 +204,21 @@ export class Connection {
 
   #gate(): void {
     if (this.#open) this.#hub.gate();
+  }
+
+  /** Is a transaction open? Then it is remembered. */
+  #leavesOpen(statement: unknown): boolean {
+    const isOpen = this.#inTransaction();
+    if (!isOpen) this.#begun = null;
+    else if (this.#within === 0) this.#begun ??= new Begun(statement);
+    return isOpen;
+  }
+
+  /** The transaction that is open, if one is; perhaps it was not seen to begin. */
+  get transaction(): OpenTransaction | null {
+    if (this.#open && this.#inTransaction()) return (this.#begun ??= new Begun(null));
+    this.#begun = null;
+    return null;
   }
 
   /** Called once, when the hub fails. */
@@ -219,6 +260,9 @@ export class Connection {
     this.#open = false;
   }
 }
+
+/** But for ROLLBACK TO, which ends no transaction. */
+const ENDS = /\b(?:commit|end|rollback)\b(?!\s+(?:transaction\s+)?to\b)/i;
 
 function always(): boolean {
   return true;

@@ -108,7 +108,7 @@ const methods: Record<PropertyKey, Replicated<sqlite.DatabaseSync>> = {
   exec(connection, _db, [sql], native) {
     connection.check();
     const canCommit = typeof sql === "string" && inspectScript(sql, connection.path);
-    return canCommit ? connection.commit(native) : native();
+    return canCommit ? connection.commit(native, sql) : native();
   },
 
   createTagStore(connection, _db, _args, native) {
@@ -121,13 +121,13 @@ const methods: Record<PropertyKey, Replicated<sqlite.DatabaseSync>> = {
     return connection.prototypes.adopt(native(), "session");
   },
 
-  applyChangeset: (connection, _db, _args, native) => connection.commit(native),
+  applyChangeset: (connection, _db, _args, native) => connection.commit(native, null),
 
   deserialize(connection, _db, [, options], native) {
     connection.check();
     const { dbName = "main" } = (options ?? {}) as { dbName?: unknown };
     if (String(dbName).toLowerCase() === "main") refuseDeserialize(connection.path);
-    return connection.commit(native);
+    return connection.commit(native, null);
   },
 
   serialize: reading,

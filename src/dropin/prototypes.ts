@@ -100,13 +100,13 @@ const kinds: Record<Kind, (connection: Connection, native: Methods) => Methods> 
     ...each(["run", "get", "all"], (name) => {
       const method = native[name] as Method;
       return function (...args) {
-        return connection.commitOne(() => method.apply(this, args));
+        return connection.commitOne(() => method.apply(this, args), this);
       };
     }),
     iterate(...args) {
       // To begin anew ends what an abandoned iterator had begun.
       const begin = () => native["iterate"]?.apply(this, args);
-      return connection.prototypes.adopt(connection.commit(begin), "written rows");
+      return connection.prototypes.adopt(connection.commit(begin, this), "written rows");
     },
     ...each(["close", Symbol.dispose], (name) => {
       const method = native[name] as Method;
@@ -138,14 +138,16 @@ const kinds: Record<Kind, (connection: Connection, native: Methods) => Methods> 
       ...each(["run", "get", "all"], (name) => {
         const method = native[name] as Method;
         return function (...args) {
-          if (canCommit(args[0])) return connection.commitOne(() => method.apply(this, args));
+          if (canCommit(args[0]))
+            return connection.commitOne(() => method.apply(this, args), args[0]);
           connection.check();
           return method.apply(this, args);
         };
       }),
       iterate(...args) {
         const begin = () => native["iterate"]?.apply(this, args);
-        if (canCommit(args[0])) return prototypes.adopt(connection.commit(begin), "written rows");
+        if (canCommit(args[0]))
+          return prototypes.adopt(connection.commit(begin, args[0]), "written rows");
         connection.check();
         return prototypes.adopt(begin(), "rows");
       },

@@ -17,6 +17,7 @@
 import { LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
+import type { LogSize } from "../watch/say.ts";
 import { Backfiller, type BackfillerContext } from "./backfiller.ts";
 import { foldReplicas, record, unlessLost } from "./fold-copies.ts";
 import { finishAmongWriters, letFold } from "./foreign-checkpoint.ts";
@@ -59,6 +60,7 @@ export class Checkpointer {
   #ahead = false;
   /** When a checkpoint was first put off, since the last one that was not. */
   #postponedAt: number | null = null;
+  #because = "";
   /** How much was folded ahead of every log, in frames. */
   #folded = 0;
   /** How many replicas are being brought up to date from the log and the file as they are. */
@@ -85,9 +87,17 @@ export class Checkpointer {
     return (1 + this.#growth) * this.#checkpointBytes;
   }
 
-  /** How long ago a checkpoint was first put off, since the last one that was done; in milliseconds. */
-  get postponedMs(): number | null {
-    return this.#postponedAt === null ? null : performance.now() - this.#postponedAt;
+  /** Who was in the way of the last try, and how long ago the first was since one was done; or null. */
+  get postponed(): LogSize["postponed"] {
+    if (this.#postponedAt === null) return null;
+    return { because: this.#because, ms: performance.now() - this.#postponedAt };
+  }
+
+  /** The primary's log as SQLite's index was read last, if not all of it is in the file; and its limit. */
+  get size(): LogSize {
+    const { postponed, logLimitBytes: limitBytes } = this;
+    const { frames, backfilled } = this.#primary.index;
+    return { bytes: backfilled < frames ? this.#bytesUpTo(frames) : 0, limitBytes, postponed };
   }
 
   /** No checkpoint from now on: the log does not restart, and the file stays as it is. */
@@ -152,6 +162,7 @@ export class Checkpointer {
     }
     this.#beginAt = this.#bytesUpTo(this.#primary.position.frame) + this.#checkpointBytes / 4;
     this.#postponedAt ??= performance.now();
+    this.#because = because;
     return { done, because, sinceMs: Math.round(performance.now() - this.#postponedAt) };
   }
 

@@ -367,6 +367,17 @@ export function gateFailure(copy: string, error: unknown): LockstepError {
   });
 }
 
+/** The same of a defect of ours; what threw it goes on to stop the process. */
+export function defect(copy: string, error: InvariantError): LockstepError {
+  return new LockstepError(codes.WORKER_DIED, {
+    copy,
+    what: error.message,
+    state: "Whether the last transaction is on every copy is unknown",
+    next: "This is a defect of Lockstep: report it; reopen to bring the copies together",
+    cause: error,
+  });
+}
+
 /** The log is not the one that was left: what was committed in between was not seen. */
 export function restarted(copy: string): LockstepError {
   return new LockstepError(codes.PRIMARY_CHANGED, {

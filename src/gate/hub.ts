@@ -16,11 +16,14 @@ import {
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
+import type { Warning } from "../warning.ts";
+import { Watcher } from "../watch/watcher.ts";
 import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
+import type { HubClient } from "./client.ts";
 import { everyStep } from "./every-step.ts";
 import type { HubOptions } from "./foreign-start.ts";
-import { Gate, gateFailure } from "./gate.ts";
+import { defect, Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
 import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
@@ -36,16 +39,6 @@ import { statusOf } from "./status-of.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
 const RING_BYTES = 4 << 20;
-
-/** A connection of the application's, as its hub sees it. */
-export interface HubClient {
-  /** Runs SQL on the connection, past every gate. */
-  exec(sql: string): void;
-  /** The hub has failed; called once. */
-  onFence(error: LockstepError): void;
-  /** Closes the connection at process exit, if the application never did. */
-  closeNative(): void;
-}
 
 export class Hub {
   readonly replication: ReplicationHandle;
@@ -63,6 +56,7 @@ export class Hub {
   readonly #clients = new Set<HubClient>();
   readonly #onClose: () => void;
   #rejoins: Rejoins | null = null;
+  #watcher: Watcher | null = null;
   #references = 1;
   #failure: LockstepError | null = null;
 
@@ -111,7 +105,7 @@ export class Hub {
       gate.meter.begin(primary.readIndex().change);
       this.replication = new ReplicationHandle({
         status: () => this.#status(),
-        metrics: () => metricsOf(this.#status(), { ...live, slots }),
+        metrics: () => metricsOf(this.#status(), { ...live, slots, watcher: this.#watcher }),
         durable: (waiting) => this.#durable(waiting),
         durableSync: (patience) => this.#durableSync(patience),
       });
@@ -130,6 +124,17 @@ export class Hub {
     const copies = [key, ...places];
     const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
     this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
+    const told = (event: "warning" | "warning-over") => (warning: Warning) =>
+      this.#tell(() => this.replication.emit(event, warning));
+    this.#watcher = new Watcher(
+      {
+        ...{ copies: [key, ...places], index: this.#primary.index },
+        log: () => this.#checkpointer.size,
+        transactions: () => [...this.#clients].flatMap((each) => each.transaction?.() ?? []),
+      },
+      options,
+      { begun: told("warning"), over: told("warning-over") },
+    );
   }
 
   /** Its failure is noticed at once, even when nobody commits. */
@@ -325,6 +330,7 @@ export class Hub {
   #close(): void {
     this.#onClose();
     this.#scrubber?.close();
+    this.#watcher?.close();
     const known = this.#failure;
     const stopped = everyStep([() => this.#rejoins?.stop()]);
     let folded = false;
@@ -364,15 +370,7 @@ export class Hub {
   #fence(error: unknown): LockstepError {
     if (this.#failure) return this.#failure;
     const failure =
-      error instanceof InvariantError
-        ? new LockstepError(codes.WORKER_DIED, {
-            copy: this.#key,
-            what: error.message,
-            state: "Whether the last transaction is on every copy is unknown",
-            next: "This is a defect of Lockstep: report it; reopen to bring the copies together",
-            cause: error,
-          })
-        : gateFailure(this.#key, error);
+      error instanceof InvariantError ? defect(this.#key, error) : gateFailure(this.#key, error);
     this.#failure = failure;
     for (const client of this.#clients) client.onFence(failure);
     this.#barrier?.fail(failure);
@@ -394,7 +392,8 @@ export class Hub {
     const [primary, roster, failure] = [this.#primary, this.#roster, this.#failure];
     const { durable, waits } = this.#gate;
     const rot = this.#scrubber?.rot ?? [];
+    const warnings = this.#watcher?.warnings ?? [];
     const isClosed = this.#references === 0;
-    return statusOf(primary, roster, { durable, waits, rot, failure, isClosed });
+    return statusOf(primary, roster, { durable, waits, rot, warnings, failure, isClosed });
   }
 }

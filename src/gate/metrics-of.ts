@@ -2,6 +2,7 @@
 import type { ReplicationMetrics } from "../metrics.ts";
 import type { ReplicationStatus } from "../observe.ts";
 import { frameSize } from "../wal/format.ts";
+import type { Watcher } from "../watch/watcher.ts";
 import type { Checkpointer } from "./checkpoint.ts";
 import type { Gate } from "./gate.ts";
 import type { Primary } from "./primary.ts";
@@ -11,7 +12,7 @@ import type { Slots } from "./slots.ts";
 /** @param status as it is now */
 export function metricsOf(
   status: ReplicationStatus,
-  { primary, roster, gate, checkpointer, slots }: Parts,
+  { primary, roster, gate, checkpointer, slots, watcher }: Parts,
 ): ReplicationMetrics {
   const { meter } = gate;
   const { commits, bytes, checkpoints, checkpointsPostponed, oldest } = meter;
@@ -28,13 +29,16 @@ export function metricsOf(
     ringWaits: gate.waits,
     logBytes,
     logLimitBytes: checkpointer.logLimitBytes,
-    oldestReaderMs: checkpointer.postponedMs,
+    oldestReaderMs: checkpointer.postponed?.ms ?? null,
+    openTransactionMs: watcher?.openTransactionMs ?? null,
+    freeBytes: watcher?.freeBytes(primary.path) ?? null,
     replicas: roster.members.map(({ path, index, mark }, i) => {
       const frames = status.replicas[i]?.lag ?? 0;
       const detached = mark ? (Date.now() - Date.parse(mark.since)) / 1000 : 0;
       const behind = frames > 0 && oldest > 0 ? (now - oldest) / 1000 : 0;
       const lag = { frames, bytes: frames * size, seconds: Math.max(0, detached, behind) };
-      return { path, lag, syncLatency: slots.syncLatency(index) };
+      const freeBytes = watcher?.freeBytes(path) ?? null;
+      return { path, lag, freeBytes, syncLatency: slots.syncLatency(index) };
     }),
   };
 }
@@ -45,4 +49,5 @@ export interface Parts {
   readonly gate: Gate;
   readonly checkpointer: Checkpointer;
   readonly slots: Slots;
+  readonly watcher: Watcher | null;
 }

@@ -4,6 +4,7 @@ import { formatPosition, type Position } from "../lineage/position.ts";
 import type { LivePage, ReplicaStatus, ReplicationStatus } from "../observe.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
+import type { Warning } from "../warning.ts";
 import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
 
@@ -12,6 +13,7 @@ export interface Circumstances {
   readonly durable: Position;
   readonly waits: number;
   readonly rot: readonly LivePage[];
+  readonly warnings: readonly Warning[];
   /** What fenced the connection. */
   readonly failure: LockstepError | null;
   readonly isClosed: boolean;
@@ -20,7 +22,7 @@ export interface Circumstances {
 export function statusOf(
   primary: Primary,
   roster: Roster,
-  { durable, waits, rot, failure, isClosed }: Circumstances,
+  { durable, waits, rot, warnings, failure, isClosed }: Circumstances,
 ): ReplicationStatus {
   const log = failure || isClosed ? null : primary.readIndex();
   return {
@@ -43,6 +45,7 @@ export function statusOf(
     }),
     waits,
     rot,
+    warnings,
     failure,
   };
 }

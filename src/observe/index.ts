@@ -15,11 +15,13 @@ export type { Percentiles } from "../histogram.ts";
 export type { Served, ServeOptions } from "../serve/server.ts";
 export type {
   Failure,
+  Reason,
   RecordedEvent,
   Sample,
   Snapshot,
   SnapshotReplica,
 } from "../serve/snapshot.ts";
+export type { Warning, WarningKind } from "../warning.ts";
 export type { Log };
 
 /** What `listen` needs is in `ServeOptions`. */

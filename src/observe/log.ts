@@ -1,6 +1,7 @@
 /** What happens to a replication, as lines of JSON: for whoever collects a program's logs. */
 import type { LockstepError } from "../errors.ts";
 import type { LivePage, ReplicationHandle } from "../observe.ts";
+import type { Warning } from "../warning.ts";
 
 /**
  * One line an event, without its end: `time` (ISO 8601), `level`, `event`, `primary`, and what belongs to
@@ -21,7 +22,10 @@ export function logEvents(handle: ReplicationHandle, log: Log): () => void {
     rot: (page: LivePage) => write("error", "rot", page),
     "checkpoint-postponed": (because: string, sinceMs: number) =>
       write("warning", "checkpoint-postponed", { because, sinceMs }),
+    warning: (warning: Warning) => write("warning", "warning", warning),
+    "warning-over": (warning: Warning) => write("info", "warning-over", warning),
   };
+  for (const warning of handle.status.warnings) heard.warning(warning);
   const listeners = Object.entries(heard) as [never, never][];
   for (const [event, listener] of listeners) handle.on(event, listener);
   return () => {

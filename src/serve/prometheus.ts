@@ -63,6 +63,24 @@ function ofTheWhole(out: Text): void {
     "For how long readers have put off a checkpoint; 0 if none do.",
     (r) => (r.metrics.oldestReaderMs ?? 0) / 1000,
   );
+  one(
+    "oldest_transaction_seconds",
+    "gauge",
+    "For how long the oldest transaction of the thread's connections is open; 0 if none is.",
+    (r) => (r.metrics.openTransactionMs ?? 0) / 1000,
+  );
+  out.family(
+    "lockstep_free_bytes",
+    "gauge",
+    "What may still be written to the primary's file system.",
+    ({ metrics }) => (metrics.freeBytes === null ? [] : [[{}, metrics.freeBytes]]),
+  );
+  out.family(
+    "lockstep_warnings",
+    "gauge",
+    "How many things are not wrong yet, and should be known.",
+    ({ snapshot }) => countedWarnings(snapshot),
+  );
   one("log_bytes", "gauge", "The primary's log, up to its last commit.", (r) => r.metrics.logBytes);
   one(
     "log_limit_bytes",
@@ -120,12 +138,21 @@ function ofReplicas(out: Text): void {
   each("last_proof_timestamp_seconds", "When it was last proven to restore.", ({ lastProof }) =>
     lastProof ? [[{}, Date.parse(lastProof) / 1000]] : [],
   );
+  each("free_bytes", "What may still be written to its file system.", ({ freeBytes }) =>
+    freeBytes === null ? [] : [[{}, freeBytes]],
+  );
   out.histogram(
     "lockstep_replica_sync_duration_seconds",
     "How long the replica's syncs took.",
     ({ metrics }) =>
       metrics.replicas.map(({ path, syncLatency }) => [{ replica: path }, syncLatency]),
   );
+}
+
+/** How many there are of a kind and a copy: two transactions may be open. */
+function countedWarnings({ warnings }: Snapshot): Value[] {
+  const groups = Map.groupBy(warnings, ({ kind, copy }) => JSON.stringify({ kind, copy }));
+  return [...groups].map(([labels, found]) => [JSON.parse(labels) as Labels, found.length]);
 }
 
 const STATES: readonly Snapshot["replicas"][number]["state"][] = [

@@ -2,6 +2,7 @@
 import { type Latencies, percentiles, since } from "../histogram.ts";
 import type { ReplicationMetrics } from "../metrics.ts";
 import type { ReplicationHandle } from "../observe.ts";
+import type { Warning } from "../warning.ts";
 import { Proofs } from "./proof.ts";
 import type { RecordedEvent, Sample } from "./snapshot.ts";
 
@@ -111,7 +112,10 @@ export class Recorder {
           this.note("warning", "A checkpoint is put off: the log grows", because);
         this.#postponed = true;
       },
+      warning: ({ what, stack }: Warning) => this.note("warning", what, stack ?? ""),
+      "warning-over": ({ what }: Warning) => this.note("info", "No more so", what),
     };
+    for (const warning of handle.status.warnings) heard.warning(warning);
     const events = Object.entries(heard) as [never, never][];
     for (const [event, listener] of events) handle.on(event, listener);
     return () => {

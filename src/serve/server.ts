@@ -174,8 +174,8 @@ class Routes {
   }
 
   #health(response: ServerResponse): void {
-    const { healthy, reasons } = snapshotOf(this.#handle, this.#recorder);
-    sendJson(response, healthy ? 200 : 503, { healthy, reasons });
+    const { healthy, reasons, warnings } = snapshotOf(this.#handle, this.#recorder);
+    sendJson(response, healthy ? 200 : 503, { healthy, reasons, warnings });
   }
 
   #page(path: string): Answer {

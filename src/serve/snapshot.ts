@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import type { LockstepError } from "../errors.ts";
 import { type Percentiles, percentiles } from "../histogram.ts";
 import type { ReplicaStatus, ReplicationHandle, ReplicationStatus } from "../observe.ts";
+import type { Warning } from "../warning.ts";
 import type { Recorder } from "./recorder.ts";
 
 export interface Failure {
@@ -22,6 +23,16 @@ export interface SnapshotReplica {
   readonly lastError: Failure | null;
   /** Of the last minute, in milliseconds. */
   readonly syncMs: Percentiles;
+  /** What may still be written to its file system; null if that is not known (yet). */
+  readonly freeBytes: number | null;
+}
+
+/** Why it is not healthy. */
+export interface Reason {
+  /** A sentence without its full stop, as the next. */
+  readonly what: string;
+  /** What to do. */
+  readonly next: string;
 }
 
 /** Ten seconds of the past. */
@@ -57,13 +68,19 @@ export interface Snapshot {
     readonly logLimitBytes: number;
     /** For how long a reader has put the checkpoint off that is due; null if none does. */
     readonly oldestReaderMs: number | null;
+    /** For how long the oldest transaction of this thread's connections is open; null if none is. */
+    readonly openTransactionMs: number | null;
+    /** What may still be written to its file system; null if that is not known (yet). */
+    readonly freeBytes: number | null;
   };
   readonly replicas: readonly SnapshotReplica[];
   /** What fenced the connection, or null. */
   readonly failure: Failure | null;
   readonly healthy: boolean;
-  /** Why it is not healthy, a sentence each. */
-  readonly reasons: readonly string[];
+  /** Why it is not healthy. */
+  readonly reasons: readonly Reason[];
+  /** What is not wrong yet, and should be known. */
+  readonly warnings: readonly Warning[];
   /** Since the database was opened, as the next two. */
   readonly commits: number;
   readonly bytes: number;
@@ -82,14 +99,17 @@ export const { version } = createRequire(import.meta.url)("../../package.json") 
 
 export function snapshotOf(handle: ReplicationHandle, recorder: Recorder): Snapshot {
   const { status, metrics } = handle;
-  const { logLimitBytes, oldestReaderMs, ringBytes, ringLimitBytes } = metrics;
-  const { commits, bytes, checkpoints } = metrics;
+  const { logLimitBytes, oldestReaderMs, openTransactionMs, freeBytes } = metrics;
+  const { ringBytes, ringLimitBytes, commits, bytes, checkpoints } = metrics;
   const { path, position, logBytes } = status.primary;
   const reasons = reasonsOf(status);
   return {
     at: new Date().toISOString(),
     version,
-    primary: { path, position, logBytes, logLimitBytes, oldestReaderMs },
+    primary: {
+      ...{ path, position, logBytes, logLimitBytes },
+      ...{ oldestReaderMs, openTransactionMs, freeBytes },
+    },
     replicas: status.replicas.map((replica, i): SnapshotReplica => {
       const measured = metrics.replicas[i];
       const syncs = recorder.syncsOfLastMinute(i, metrics);
@@ -101,11 +121,13 @@ export function snapshotOf(handle: ReplicationHandle, recorder: Recorder): Snaps
         lastProof: recorder.proofs.of(replica.path),
         lastError: failureOf(replica.lastError),
         syncMs: syncs && percentiles(syncs),
+        freeBytes: measured?.freeBytes ?? null,
       };
     }),
     failure: failureOf(status.failure),
     healthy: reasons.length === 0,
     reasons,
+    warnings: status.warnings,
     commits,
     bytes,
     checkpoints,
@@ -117,26 +139,40 @@ export function snapshotOf(handle: ReplicationHandle, recorder: Recorder): Snaps
 }
 
 /** Why it is not healthy; none: every copy holds all that is acknowledged. */
-export function reasonsOf({ failure, replicas, rot }: ReplicationStatus): string[] {
-  const reasons = failure ? [`Nothing more is acknowledged: ${failure.what}`] : [];
+export function reasonsOf({ failure, replicas, rot }: ReplicationStatus): Reason[] {
+  const reasons: Reason[] = [];
+  if (failure) {
+    reasons.push({
+      what: `Nothing more is acknowledged: ${failure.what}`,
+      next: failure.next,
+    });
+  }
   for (const { path, state, lastError } of replicas) {
-    const why = lastError ? `: ${lastError.what}` : "";
-    if (state !== "mirroring") reasons.push(`${path} is ${SAID[state]}${why}`);
+    if (state === "mirroring") continue;
+    const { is, next } = SAID[state];
+    const what = `${path} is ${is}${lastError ? `: ${lastError.what}` : ""}`;
+    reasons.push({ what, next: state === "failed" && lastError ? lastError.next : next });
   }
   for (const copy of new Set(rot.map((page) => page.copy))) {
     const pages = rot.filter((page) => page.copy === copy).length;
-    reasons.push(
-      `${copy} has ${pages === 1 ? "a page that has" : `${pages} pages that have`} rotted`,
-    );
+    const which = pages === 1 ? "a page that has" : `${pages} pages that have`;
+    const next = "Run lockstep scrub with the paths of all copies: it heals them from another copy";
+    reasons.push({ what: `${copy} has ${which} rotted`, next });
   }
   return reasons;
 }
 
 const SAID = {
-  failed: "failed",
-  closed: "closed",
-  detached: "detached, commits go on without it",
-  rejoining: "rejoining, it may lack acknowledged commits",
+  failed: { is: "failed", next: "See what lockstep status says, then open the database again" },
+  closed: { is: "closed", next: "Open the database again: nothing is replicated until then" },
+  detached: {
+    is: "detached, commits go on without it",
+    next: "See that its disk is there, has room and answers: it is tried again by itself",
+  },
+  rejoining: {
+    is: "rejoining, it may lack acknowledged commits",
+    next: "Wait: it counts again by itself once it holds everything",
+  },
 } as const;
 
 export function failureOf(error: LockstepError | null): Failure | null {

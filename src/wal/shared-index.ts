@@ -99,6 +99,13 @@ export class SharedIndex implements Salts, Sums {
     return true;
   }
 
+  /** The five read marks, which are no part of the header: the frame at which a reader's log ends; 0 is 0. */
+  readMarks(): readonly number[] {
+    const marks = new Uint32Array(5);
+    fs.readSync(this.#fd, new Uint8Array(marks.buffer), 0, marks.byteLength, READ_SIZE);
+    return [...marks];
+  }
+
   #take(): void {
     const words = this.#words;
     const size = this.#view.getUint16(14, !MACHINE_BIG_ENDIAN);

@@ -28,7 +28,7 @@ function relationOf(pair: Pair): string {
   const { status, json } = lockstepJson("status", pair.primary, pair.replica);
   const after = [pair.primary, pair.replica].map((file) => contentsOf(path.dirname(file)));
   assert.deepEqual(after, before, "status changes nothing");
-  assert.deepEqual(Object.keys(json), ["primary", "replicas"]);
+  assert.deepEqual(Object.keys(json), ["primary", "replicas", "warnings"]);
   assert.deepEqual(Object.keys(json.primary), shape.copy);
   assert.deepEqual(Object.keys(json.replicas[0]), [...shape.copy, ...shape.replica]);
   assert.deepEqual([json.primary.path, json.replicas[0].path], [pair.primary, pair.replica]);
@@ -128,6 +128,7 @@ test("several replicas, as text", (t) => {
   assert.equal(status, 1);
   assert.match(stdout, /^primary .*\n(?: {2}.*\n)+replica .*\n {2}relation {2}in-step: /);
   assert.match(stdout, /^replica .*third.*\n {2}relation {2}missing: /m);
+  assert.match(stdout, /^warning .* is on the disk of .*\n {2}next {6}\w/m);
 });
 
 test("after a crash nobody has it in use", async (t) => {

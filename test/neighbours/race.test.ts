@@ -101,6 +101,8 @@ const OPTIONS = {
   restoreMissing: false,
   checkpointBytes: 8 << 20,
   scrubBytesPerSecond: 0,
+  openTransactionMs: 60_000,
+  lowSpaceBytes: null,
   onProgress: null,
 } as const;
 

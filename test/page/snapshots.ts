@@ -32,6 +32,7 @@ export function replica(parts: Partial<Replica> = {}, now = Date.now()): Replica
     lastProof: new Date(now - 2 * 24 * HOUR - 3 * HOUR).toISOString(),
     lastError: null,
     syncMs: { p50: 1.31, p99: 3.42 },
+    freeBytes: 87 * 2 ** 30,
     ...parts,
   };
 }
@@ -48,11 +49,14 @@ export function healthy(parts: Partial<Snapshot> = {}, now = Date.now()): Snapsh
       logBytes: 7_737_000,
       logLimitBytes: 32 * 1024 * 1024,
       oldestReaderMs: null,
+      openTransactionMs: null,
+      freeBytes: 41 * 2 ** 30,
     },
     replicas,
     failure: null,
     healthy: true,
     reasons: [],
+    warnings: [],
     commits: 4_182_377,
     bytes: 38_204_113_920,
     checkpoints: 2291,
@@ -91,7 +95,12 @@ export function detached(now = Date.now(), sinceMs = 7 * 60_000): Snapshot {
       ),
     ],
     healthy: false,
-    reasons: [`${REPLICA} is detached, commits go on without it: ${GONE.what}`],
+    reasons: [
+      {
+        what: `${REPLICA} is detached, commits go on without it: ${GONE.what}`,
+        next: "See that its disk is there, has room and answers: it is tried again by itself",
+      },
+    ],
     history: whole.history.map((each) =>
       Date.parse(each.at) < Date.parse(since) ? each : { ...each, syncMs: [null] },
     ),
@@ -114,7 +123,12 @@ export function rejoining(now = Date.now()): Snapshot {
     replicas: [
       replica({ state: "rejoining", lag: { frames: 411, bytes: 1_693_000, seconds: 2 } }, now),
     ],
-    reasons: [`${REPLICA} is rejoining, it may lack acknowledged commits`],
+    reasons: [
+      {
+        what: `${REPLICA} is rejoining, it may lack acknowledged commits`,
+        next: "Wait: it counts again by itself once it holds everything",
+      },
+    ],
   };
 }
 
@@ -127,7 +141,10 @@ export function failed(now = Date.now()): Snapshot {
     replicas: [replica({ state: "failed", position: null, lastError: FULL, syncMs: null }, now)],
     failure: FULL,
     healthy: false,
-    reasons: [`Nothing more is acknowledged: ${FULL.what}`, `${REPLICA} is failed: ${FULL.what}`],
+    reasons: [
+      `Nothing more is acknowledged: ${FULL.what}`,
+      `${REPLICA} is failed: ${FULL.what}`,
+    ].map((what) => ({ what, next: FULL.next })),
     events: [
       {
         at,
@@ -153,7 +170,10 @@ export function hostile(): Snapshot {
     replicas: [replica({ path, position: markup, state: "failed", lastError: error })],
     failure: error,
     healthy: false,
-    reasons: [markup],
+    reasons: [{ what: markup, next: markup }],
+    warnings: [
+      { kind: "low-space", copy: path, since: whole.at, what: markup, next: markup, stack: markup },
+    ],
     events: [{ at: whole.at, level: "error", what: markup, detail: markup }],
   };
 }

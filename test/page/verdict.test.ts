@@ -85,7 +85,8 @@ describe("the verdict", () => {
     const { level, headline, steps } = verdictOf(rejoining(NOW));
     assert.equal(level, "warning");
     assert.match(headline, /is catching up; it was out of step since/);
-    assert.match(steps[0]?.said ?? "", /^Nothing/);
+    assert.match(steps[0]?.said ?? "", /^Wait: it counts again by itself/);
+    assert.equal(steps.length, 1);
   });
 
   test("several: how many of how many", () => {
@@ -105,11 +106,15 @@ describe("the verdict", () => {
   });
 
   test("unhealthy for another reason: that, and what to run", () => {
-    const rotted = { healthy: false, reasons: [`${REPLICA} has a page that has rotted`] };
-    const { level, headline, steps } = verdictOf(healthy(rotted, NOW));
+    const reasons = [{ what: `${REPLICA} has a page that has rotted`, next: "Run lockstep scrub" }];
+    const { level, headline, what, steps } = verdictOf(healthy({ healthy: false, reasons }, NOW));
     assert.equal(level, "bad");
     assert.equal(headline, `Something is wrong: ${REPLICA} has a page that has rotted.`);
-    assert.equal(steps[0]?.command, `lockstep scrub ${PRIMARY} ${REPLICA}`);
+    assert.equal(what, "", "it is said once");
+    assert.equal(steps[0]?.said, "Run lockstep scrub.");
+    assert.equal(steps[1]?.command, `lockstep scrub ${PRIMARY} ${REPLICA}`);
+    const unknown = verdictOf(healthy({ healthy: false }, NOW));
+    assert.equal(unknown.steps[0]?.command, `lockstep status ${PRIMARY} ${REPLICA}`);
   });
 
   test("mirroring, but seconds behind: since when, and why that may be", () => {
@@ -127,14 +132,15 @@ describe("the verdict", () => {
   });
 
   test("no reason is kept quiet, and none is said twice", () => {
-    const rot = "/mnt/c/app.db has a page that has rotted";
+    const rot = { what: "/mnt/c/app.db has a page that has rotted", next: "Run lockstep scrub" };
     const snapshot = detached(NOW);
     const also = verdictOf({ ...snapshot, reasons: [...snapshot.reasons, rot] });
-    assert.equal(also.what, `${verdictOf(snapshot).what} ${rot}.`);
-    const reasons = [`Nothing more is acknowledged: ${failed(NOW).failure?.what}`, rot];
+    assert.equal(also.what, `${verdictOf(snapshot).what} ${rot.what}.`);
+    assert.ok(also.steps.some(({ said }) => said === "Run lockstep scrub."));
+    const reasons = [...failed(NOW).reasons, rot];
     assert.equal(
       verdictOf({ ...failed(NOW), reasons }).what,
-      `${verdictOf(failed(NOW)).what} ${rot}.`,
+      `${verdictOf(failed(NOW)).what} ${rot.what}.`,
     );
   });
 
@@ -166,6 +172,16 @@ describe("the verdict", () => {
     );
     assert.match(noted({ primary: { ...primary, oldestReaderMs: 720_000 } }), /for 12 minutes/);
     assert.match(noted({ ringBytes: 9, ringLimitBytes: 10 }), /ring/);
+    const since = new Date(NOW - 600_000).toISOString();
+    const warning = { copy: PRIMARY, since, what: "It is so", next: "Do this", stack: null };
+    assert.match(
+      noted({ warnings: [{ ...warning, kind: "open-transaction" }] }),
+      new RegExp(`^It is so, since ${words.moment(since, NOW)}\\. Do this\\. `),
+    );
+    assert.match(
+      noted({ warnings: [{ ...warning, kind: "same-disk" }] }),
+      /^It is so\. Do this\. /,
+    );
   });
 
   test("its key changes with the state, not with a figure", () => {
@@ -205,6 +221,7 @@ describe("a report", () => {
       "replicas",
       "healthy",
       "reasons",
+      "warnings",
       "commits",
       "history",
       "events",

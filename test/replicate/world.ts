@@ -94,13 +94,13 @@ export class Replicate {
     t.after(() => this.#child.kill("SIGKILL"));
   }
 
-  /** The next thing it says that is no status; null if it has ended. */
+  /** The next thing it says that is no status, and no warning of this machine's disk; null if it has ended. */
   async says(): Promise<Said> {
     for (;;) {
       const { value, done } = await this.#lines.next();
       if (done) return null;
       const said = JSON.parse(value) as Said;
-      if (said.event !== "status") return said;
+      if (said.event !== "status" && said.kind !== "same-disk") return said;
     }
   }
 

@@ -24,6 +24,7 @@ export class Still {
     ],
     waits: 0,
     rot: [],
+    warnings: [],
     failure: null,
   };
   counted: Partial<ReplicationMetrics> = {};
@@ -54,9 +55,12 @@ export class Still {
       logBytes: 4152,
       logLimitBytes: 32 << 20,
       oldestReaderMs: null,
+      openTransactionMs: null,
+      freeBytes: 5 << 20,
       replicas: this.status.replicas.map(({ path, lag }) => ({
         path,
         lag: { frames: lag, bytes: lag * 4120, seconds: 0 },
+        freeBytes: null,
         syncLatency: this.syncs.latencies,
       })),
       ...this.counted,

@@ -19,7 +19,9 @@ test("a healthy replication: healthz, status.json, metrics, on a port and on a s
   for (const listen of ["127.0.0.1:0", path.join(scratch(t), "a.sock")]) {
     const { address } = await served(t, db.replication, { listen });
     const health = await ask(address, "/healthz");
-    assert.deepEqual([health.status, json(health)], [200, { healthy: true, reasons: [] }]);
+    const { warnings, ...healthy } = json(health);
+    assert.deepEqual([health.status, healthy], [200, { healthy: true, reasons: [] }]);
+    assert.deepEqual(warnings, db.replication.status.warnings);
 
     const { at, ...status } = json(await ask(address, "/status.json"));
     assert.equal(new Date(at).toISOString(), at);
@@ -33,6 +35,8 @@ test("a healthy replication: healthz, status.json, metrics, on a port and on a s
         logBytes,
         logLimitBytes: 32 << 20,
         oldestReaderMs: null,
+        openTransactionMs: null,
+        freeBytes: status.primary.freeBytes,
       },
       replicas: [
         {
@@ -43,18 +47,20 @@ test("a healthy replication: healthz, status.json, metrics, on a port and on a s
           lastProof: null,
           lastError: null,
           syncMs: replica.syncMs,
+          freeBytes: replica.freeBytes,
         },
       ],
       failure: null,
       healthy: true,
       reasons: [],
+      warnings: db.replication.status.warnings,
       commits: 2,
       bytes: db.replication.metrics.bytes,
       checkpoints: 0,
       ringBytes: 0,
       ringLimitBytes: 4 << 20,
       history: [],
-      events: [],
+      events: status.events,
     });
 
     const metrics = await ask(address, "/metrics");
@@ -76,7 +82,9 @@ test("what is wrong is said: failed, detached, rotten", async (t) => {
     still.status = { ...still.status, ...status };
     const health = await ask(address, "/healthz");
     assert.deepEqual([health.status, json(health).healthy], [503, false]);
-    assert.match(json(health).reasons.join("\n"), reason);
+    const { reasons } = json(health);
+    assert.match(reasons.map(({ what }: { what: string }) => what).join("\n"), reason);
+    for (const { next } of reasons) assert.match(next, /^\w.*[^.]$/);
     readMetrics((await ask(address, "/metrics")).text);
   };
   await unhealthy(

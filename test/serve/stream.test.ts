@@ -59,6 +59,8 @@ test("a snapshot at once and each second; an event, and what is so then, at once
   const db = trio.open();
   const { address } = await served(t, db.replication);
   await trio.put(db, 1);
+  // That all copies of a test are on one disk is said once, and not in the middle of this.
+  if (db.replication.status.warnings.length === 0) await once(db.replication, "warning");
   const stream = await listen(t, address);
   const first = await stream.next();
   assert.equal(first.event, "snapshot");
@@ -79,7 +81,7 @@ test("a snapshot at once and each second; an event, and what is so then, at once
   const { data: snapshot } = await stream.next();
   assert.equal(snapshot.healthy, false);
   assert.equal(snapshot.replicas[0].state, "detached");
-  assert.deepEqual(snapshot.events, [degraded.data]);
+  assert.deepEqual(snapshot.events.at(-1), degraded.data);
   stream.close();
 
   trio.putBack("one");

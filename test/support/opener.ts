@@ -54,6 +54,8 @@ function open({ driver, primary, replicas }: Job): { outcome: Outcome; close(): 
       restoreMissing: false,
       checkpointBytes: 8 << 20,
       scrubBytesPerSecond: 0,
+      openTransactionMs: 60_000,
+      lowSpaceBytes: null,
       onProgress: null,
     });
     const db = loadDriver(driver).open(primary);

@@ -8,7 +8,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Connection, type DriverName, loadDriver, type Row } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
-import type { Hub, HubClient } from "../../src/gate/hub.ts";
+import type { HubClient } from "../../src/gate/client.ts";
+import type { Hub } from "../../src/gate/hub.ts";
 import { openHub } from "../../src/gate/open-hub.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
@@ -185,6 +186,8 @@ export class Db {
       restoreMissing: false,
       checkpointBytes: 8 << 20,
       scrubBytesPerSecond: 0,
+      openTransactionMs: 60_000,
+      lowSpaceBytes: null,
       onProgress: (progress) => this.progress.push(progress),
       ...options,
       replicas: this.#replicas,

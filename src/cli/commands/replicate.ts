@@ -30,6 +30,9 @@ is made. PRIMARY must be in WAL mode; its mode is not changed.
   --min-copies N              with "degrade": end when fewer are left, PRIMARY counted (default 2)
   --replica-timeout MS        how long a replica may show no progress (default 60000)
   --checkpoint-bytes N        the size of the log from which it is folded into the file (8388608)
+  --open-transaction-ms MS    warn of a transaction that is open for so long (default 60000; 0: never)
+  --low-space-bytes N         warn when so little is left on a disk (default a twentieth of the file
+                              system, 1 GiB at most; 0: never)
   --listen ADDRESS            answer there, on a unix socket's path or 127.0.0.1:PORT: POST /durable waits
                               until every copy has what was committed; /metrics, /healthz, a page at /
   --allow-remote              let ADDRESS be one that other machines reach: without any protection
@@ -38,7 +41,7 @@ is made. PRIMARY must be in WAL mode; its mode is not changed.
                               LOCKSTEP_ before the name in capitals. An option counts before a
                               variable, that before the file
   --json                      one object a line: {"event": "in-step" | "listening" | "status" | "degraded" |
-                              "rejoined" | "rot" | "stopped", …}, or in the end {"error": {…}}
+                              "rejoined" | "rot" | "warning" | "warning-over" | "stopped", …}, or in the end {"error": {…}}
 
 Exit status: 0 stopped, or in step with --once; 1 failed or refused; 2 wrong usage.
 
@@ -66,6 +69,8 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     ...given(settings, "minCopies", number),
     ...given(settings, "replicaTimeout", number),
     ...given(settings, "checkpointBytes", number),
+    ...given(settings, "openTransactionMs", number),
+    ...given(settings, "lowSpaceBytes", number),
   } as ReplicateOptions;
   readOptions({ ...options, replicas }, {}); // what is wrong with them together is wrong use, too
   const wishes = {
@@ -90,6 +95,8 @@ const OPTIONS = {
   "min-copies": { type: "string" },
   "replica-timeout": { type: "string" },
   "checkpoint-bytes": { type: "string" },
+  "open-transaction-ms": { type: "string" },
+  "low-space-bytes": { type: "string" },
 } as const;
 
 /** How often the status is told, in milliseconds: on a terminal, and elsewhere. */
@@ -168,6 +175,9 @@ async function untilStopped(
   replication.on("degraded", (path, error) => say("degraded", { path, because: error.message }));
   replication.on("rejoined", (path) => say("rejoined", { path }));
   replication.on("rot", ({ copy, page, owner }) => say("rot", { copy, page, owner }));
+  replication.on("warning", (warning) => say("warning", { ...warning }));
+  replication.on("warning-over", (warning) => say("warning-over", { ...warning }));
+  for (const warning of replication.status.warnings) say("warning", { ...warning });
   let before = { commits: follower.status.commits, at: performance.now() };
   const tell = (): void => {
     const { commits, ...status } = follower.status;
@@ -235,6 +245,10 @@ function sentence(event: string, what: Facts): string {
       return `in step again: ${what["path"]}`;
     case "rot":
       return `page ${what["page"]} of ${what["copy"]} has rotted: lockstep scrub heals it`;
+    case "warning":
+      return `warning: ${what["what"]}. ${what["next"]}`;
+    case "warning-over":
+      return `no more so: ${what["what"]}`;
     default:
       return what["position"] === null
         ? "stopped before the copies were in step"
@@ -253,7 +267,11 @@ function progressBar(io: Io): (progress: Progress) => void {
 /** What a DSN may say here; durability is what it is: whoever wants to know asks. */
 function pick(inDsn: ReplicationOptions): ReplicateOptions {
   const { onReplicaFailure, minCopies, replicaTimeout, checkpointBytes } = inDsn;
-  return { onReplicaFailure, minCopies, replicaTimeout, checkpointBytes };
+  const { openTransactionMs, lowSpaceBytes } = inDsn;
+  return {
+    ...{ onReplicaFailure, minCopies, replicaTimeout, checkpointBytes },
+    ...{ openTransactionMs, lowSpaceBytes },
+  };
 }
 
 /** An option that was said, wherever; what is wrong with it is told with its place. */
@@ -273,7 +291,13 @@ function number(text: string): number {
   return Number(text);
 }
 
-type Given = "onReplicaFailure" | "minCopies" | "replicaTimeout" | "checkpointBytes";
+type Given =
+  | "onReplicaFailure"
+  | "minCopies"
+  | "replicaTimeout"
+  | "checkpointBytes"
+  | "openTransactionMs"
+  | "lowSpaceBytes";
 
 /** A service manager that cannot be told is no reason not to replicate. */
 async function tellService(io: Io, state: ServiceState): Promise<void> {

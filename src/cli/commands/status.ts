@@ -18,7 +18,8 @@ Says where each copy stands. Reads their records and logs only; they may be in u
             locked                      another process has the replica in use
 
   --watch   look again every 2 or so many seconds, until interrupted; redrawn in place on a terminal
-  --json    {"primary": COPY, "replicas": [COPY with "relation", "why", "detached", "lastProof", …]};
+  --json    {"primary": COPY, "replicas": [COPY with "relation", "why", "detached", "lastProof", …],
+             "warnings": [{"kind", "copy", "since", "what", "next", "stack"}, …]};
             COPY is
             {"path", "file": "present" | "missing", "bytes", "logFrames", "position": string | null,
              "because", "role", "timeline", "inUse": {"pid", "host", "since"} | null,
@@ -27,6 +28,9 @@ Says where each copy stands. Reads their records and logs only; they may be in u
              "lastProof" is null, or what came of the last lockstep drill: {"at", "proven": boolean,
              "position": string | null, "why": string | null, "provenAt": string | null};
             with --watch one document a line
+
+Of the disks it warns: nearly full, the primary's own, a network's, in memory. A transaction left open
+and a log that grows are known to the process that has the copies open: --listen, lockstep/observe.
 
 Examples:
   lockstep status /var/lib/app/app.db /mnt/usb/app.db
@@ -110,10 +114,11 @@ function exitStatus({ primary, replicas }: StatusReport): 0 | 1 {
   return present && replicas.every(({ relation }) => relation === "in-step") ? 0 : 1;
 }
 
-function linesOf({ primary, replicas }: StatusReport): string[] {
+function linesOf({ primary, replicas, warnings }: StatusReport): string[] {
   return [
     ...describe("primary", primary),
     ...replicas.flatMap((replica) => describe("replica", replica, replica)),
+    ...warnings.flatMap(({ what, next }) => [`warning ${what}`, `  next      ${next}`]),
   ];
 }
 

@@ -1,7 +1,7 @@
 /**
  * The copies side by side: the primary first, then its replicas, the same rows in each.
  *
- * @import { Failure, Replica, Snapshot } from "./snapshot.js"
+ * @import { Failure, Replica, Snapshot, Warning } from "./snapshot.js"
  */
 import { html, mark, setAttribute, setShown, setText } from "./dom.js";
 import { proofOf } from "./verdict.js";
@@ -35,10 +35,10 @@ export class Copies {
     if (paths !== this.#paths) {
       this.#paths = paths;
       this.#cards = [
-        new Card("Primary", primary.path, ["Position", "Log", "Checkpoint"]),
+        new Card("Primary", primary.path, ["Position", "Log", "Checkpoint", "Transaction", "Room"]),
         ...replicas.map(({ path }, at) => {
           const role = replicas.length === 1 ? "Replica" : `Replica ${at + 1}`;
-          return new Card(role, path, ["Position", "Lag", "Sync", "Last proof"]);
+          return new Card(role, path, ["Position", "Lag", "Sync", "Last proof", "Room"]);
         }),
       ];
       this.#host.replaceChildren(...this.#cards.map(({ element }) => element));
@@ -52,7 +52,7 @@ export class Copies {
 }
 
 /** @param {Card} card @param {Snapshot} snapshot @param {boolean} stale */
-function showPrimary(card, { primary, replicas, failure }, stale) {
+function showPrimary(card, { primary, replicas, failure, warnings }, stale) {
   card.state(
     failure
       ? { level: "bad", word: "Fenced: nothing is acknowledged" }
@@ -73,12 +73,21 @@ function showPrimary(card, { primary, replicas, failure }, stale) {
     reader === null ? "no reader in its way" : `put off by a reader for ${span(reader)}`,
     "",
   );
+  const isLong = warnings.some(({ kind }) => kind === "open-transaction");
+  const open = primary.openTransactionMs;
+  card.row(
+    "Transaction",
+    open === null ? "none open" : `open for ${span(open)}`,
+    "",
+    isLong ? "warning" : null,
+  );
+  showRoom(card, primary, warnings);
   const isReplicas = replicas.some(({ lastError }) => lastError?.what === failure?.what);
   card.error(isReplicas ? null : failure);
 }
 
 /** @param {Card} card @param {Replica} replica @param {Snapshot} snapshot @param {boolean} stale */
-function showReplica(card, replica, { at, primary }, stale) {
+function showReplica(card, replica, { at, primary, warnings }, stale) {
   const { state, position, lag, syncMs, lastError } = replica;
   card.state(STATES[state] ?? UNKNOWN, stale);
   const [, log] = position?.split("/") ?? [];
@@ -111,7 +120,15 @@ function showReplica(card, replica, { at, primary }, stale) {
     last ? new Date(last).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "",
     proof.level === "warning" ? "warning" : null,
   );
+  showRoom(card, replica, warnings);
   card.error(lastError);
+}
+
+/** What is left on a copy's disk. @param {Card} card @param {{ path: string, freeBytes: number | null }} copy @param {readonly Warning[]} warnings */
+function showRoom(card, { path, freeBytes }, warnings) {
+  const isLow = warnings.some((each) => each.kind === "low-space" && each.copy === path);
+  const said = freeBytes === null ? "not known" : `${bytes(freeBytes)} left`;
+  card.row("Room", said, "on its file system", isLow ? "warning" : null);
 }
 
 /** @param {Card} card @param {string | null} position @param {string} remark */

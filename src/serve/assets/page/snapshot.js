@@ -5,6 +5,8 @@
  * @typedef {import("../../snapshot.js").Snapshot} Snapshot
  * @typedef {import("../../snapshot.js").SnapshotReplica} Replica
  * @typedef {import("../../snapshot.js").Failure} Failure
+ * @typedef {import("../../snapshot.js").Reason} Reason
+ * @typedef {import("../../../warning.js").Warning} Warning
  * @typedef {import("../../snapshot.js").Sample} Sample
  * @typedef {import("../../snapshot.js").RecordedEvent} RecordedEvent
  * @typedef {import("../../../histogram.js").Percentiles} Percentiles
@@ -35,6 +37,8 @@ const byTime = (a, b) => Date.parse(a.at) - Date.parse(b.at);
 const isTime = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
 /** @param {unknown} value */
 const isCount = (value) => typeof value === "number" && value >= 0;
+/** Says what is so, and what to do. @param {any} it */
+const isAdvice = (it) => typeof it.what === "string" && typeof it.next === "string";
 /** @param {(each: any) => boolean} holds @returns {(value: unknown) => boolean} */
 const all = (holds) => (value) =>
   Array.isArray(value) && value.every((each) => each && holds(each));
@@ -45,7 +49,8 @@ const FIELDS = [
   ["primary", (it) => typeof it?.path === "string" && isCount(it.logBytes)],
   ["replicas", all((it) => typeof it.path === "string" && isCount(it.lag?.frames))],
   ["healthy", (it) => typeof it === "boolean"],
-  ["reasons", Array.isArray],
+  ["reasons", all(isAdvice)],
+  ["warnings", all(isAdvice)],
   ["commits", isCount],
   ["bytes", isCount],
   ["history", all((it) => isTime(it.at) && isCount(it.commits) && Array.isArray(it.syncMs))],

@@ -2,7 +2,7 @@
  * What a report comes to: one sentence for somebody tired, what happened, what to do. Plain data from plain
  * data, so that it can be tested without a browser.
  *
- * @import { Failure, Replica, Snapshot } from "./snapshot.js"
+ * @import { Failure, Reason, Replica, Snapshot } from "./snapshot.js"
  * @typedef {"good" | "warning" | "bad" | "lost"} Level
  *
  * @typedef {{ said: string, command?: string }} Step
@@ -25,6 +25,8 @@ const BEHIND_SECONDS = 5;
 const RETRIED = "It is tried again by itself, every 30 seconds at the latest.";
 /** A reader may put a checkpoint off for so long before it is worth a word. */
 const READER_OLD_MS = 5 * 60_000;
+/** Warnings of what began at some moment, and is not so as long as the copies lie where they do. */
+const TIMED = new Set(["open-transaction", "large-log", "low-space"]);
 /** Of a limit. */
 const NEARLY_FULL = 0.8;
 
@@ -62,8 +64,8 @@ export function verdictOf(snapshot) {
     return bad(outOfStep(snapshot, unwell), errors, others);
   }
   if (!healthy) {
-    const [first = "It does not say what", ...more] = others.map(visible);
-    return bad(`Something is wrong: ${sentence(first)}`, [], more);
+    const first = others[0]?.what ?? "It does not say what";
+    return bad(`Something is wrong: ${sentence(visible(first))}`, [], others);
   }
   const [slow] = behind;
   if (slow) {
@@ -84,17 +86,26 @@ export function verdictOf(snapshot) {
     notes,
   };
 
-  /** @param {string} headline @param {Failure[]} failures @param {readonly string[]} further @returns {Verdict} */
+  /** @param {string} headline @param {Failure[]} failures @param {readonly Reason[]} further @returns {Verdict} */
   function bad(headline, failures, further) {
     const said = failures.flatMap(({ what, state }) => [what, state]);
-    const steps = unique(failures.map(({ next }) => next)).map((said) => ({ said }));
+    const more = further
+      .map(({ what }) => what)
+      .filter((what) => !headline.includes(visible(what)));
+    const unexplained = reasons.filter(
+      ({ what }) => !failures.some((each) => what.endsWith(each.what)),
+    );
+    /** @type {Step[]} */
+    const steps = unique([...failures, ...unexplained].map(({ next }) => next)).map((said) => ({
+      said,
+    }));
     if (unwell.some(({ state }) => state === "detached")) steps.push({ said: RETRIED });
     return {
       level: "bad",
       key,
       headline,
-      what: unique([...said, ...further]).join(" "),
-      steps: steps.length > 0 ? steps : [otherwise(snapshot, unwell)],
+      what: unique([...said, ...more]).join(" "),
+      steps: [...steps, ...commands(snapshot, steps.length === 0)],
       notes,
     };
   }
@@ -168,12 +179,12 @@ export function outSince({ at, events }, replica) {
 // --- internal ---
 
 /**
- * Is a reason for being unhealthy said already, by what is said of a replica or of what fenced?
- * @param {string} reason @param {Replica[]} unwell @param {Failure | null} failure
+ * Is a reason for being unhealthy said already, by the error of a replica or by what fenced?
+ * @param {Reason} reason @param {Replica[]} unwell @param {Failure | null} failure
  */
-const isSaid = (reason, unwell, failure) =>
-  (failure !== null && reason.endsWith(failure.what)) ||
-  unwell.some(({ path }) => reason.startsWith(`${path} is `));
+const isSaid = ({ what }, unwell, failure) =>
+  (failure !== null && what.endsWith(failure.what)) ||
+  unwell.some(({ path }) => what.startsWith(`${path} is `));
 
 /** @param {Snapshot} snapshot @param {Replica} replica */
 const sinceOf = (snapshot, replica) => sinceWords(snapshot, outSince(snapshot, replica));
@@ -210,15 +221,13 @@ function catchingUp(snapshot, unwell) {
   return `${unwell.length} of ${snapshot.replicas.length} replicas are catching up.`;
 }
 
-/** What to do where no error says it. @param {Snapshot} snapshot @param {Replica[]} unwell @returns {Step} */
-function otherwise(snapshot, unwell) {
-  if (unwell.length > 0 && unwell.every(({ state }) => state === "rejoining")) {
-    return { said: "Nothing: it counts again by itself once it holds everything." };
+/** What can be run. @param {Snapshot} snapshot @param {boolean} isAll nothing else is said to do @returns {Step[]} */
+function commands(snapshot, isAll) {
+  if (snapshot.reasons.some(({ what }) => what.endsWith("rotted"))) {
+    return [{ said: "That is:", command: command("scrub", snapshot) }];
   }
-  if (snapshot.reasons.some((reason) => reason.endsWith("rotted"))) {
-    return { said: "This names the pages and heals them:", command: command("scrub", snapshot) };
-  }
-  return { said: "See the events below, then ask:", command: command("status", snapshot) };
+  if (!isAll) return [];
+  return [{ said: "See the events below, then ask:", command: command("status", snapshot) }];
 }
 
 /** @param {string} name @param {Snapshot} snapshot */
@@ -226,10 +235,13 @@ const command = (name, { primary, replicas }) =>
   visible(`lockstep ${name} ${[primary, ...replicas].map(({ path }) => argument(path)).join(" ")}`);
 
 /** @param {Snapshot} snapshot */
-function notesOf({ at, primary, replicas, ringBytes, ringLimitBytes }) {
-  /** @type {Step[]} */
-  const notes = [];
+function notesOf({ at, primary, replicas, warnings, ringBytes, ringLimitBytes }) {
   const now = Date.parse(at);
+  /** @type {Step[]} */
+  const notes = warnings.map(({ kind, what, next, since }) => {
+    const when = TIMED.has(kind) ? `, since ${moment(since, now)}` : "";
+    return { said: `${visible(what)}${when}. ${sentence(visible(next))}` };
+  });
   for (const replica of replicas) {
     const { level, said } = proofOf(replica, now);
     if (level === "good") continue;
@@ -242,12 +254,13 @@ function notesOf({ at, primary, replicas, ringBytes, ringLimitBytes }) {
     });
   }
   const reader = primary.oldestReaderMs ?? 0;
-  if (reader > READER_OLD_MS) {
+  const isLarge = warnings.some(({ kind }) => kind === "large-log");
+  if (reader > READER_OLD_MS && !isLarge) {
     notes.push({
       said: `A reader has put the checkpoint off for ${span(reader)}: the log grows until its transaction ends.`,
     });
   }
-  if (primary.logBytes > primary.logLimitBytes * NEARLY_FULL) {
+  if (primary.logBytes > primary.logLimitBytes * NEARLY_FULL && !isLarge) {
     const said = `The log is at ${bytes(primary.logBytes)} of its limit of ${bytes(primary.logLimitBytes)}.`;
     notes.push({ said });
   }
