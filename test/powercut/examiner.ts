@@ -25,6 +25,7 @@ const PLACE = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
 
 const scratch = fs.mkdtempSync(join(PLACE, "lockstep-powercut-"));
 process.on("exit", () => fs.rmSync(scratch, { recursive: true, force: true }));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
 
 for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(await obey(JSON.parse(line) as Order))}\n`);
