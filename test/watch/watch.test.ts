@@ -217,8 +217,9 @@ describe("disks", () => {
     assert.match(first.what, /nearly full: \d+ MiB of \d+ MiB are left$/);
     const { bavail, bsize } = fs.statfsSync(pair.primary);
     const { freeBytes, replicas } = handleOf(db).metrics;
-    assert.ok(Math.abs((freeBytes ?? 0) - bavail * bsize) < 1 << 30);
-    assert.equal(replicas[0]?.freeBytes, freeBytes);
+    for (const free of [freeBytes, replicas[0]?.freeBytes]) {
+      assert.ok(Math.abs((free ?? 0) - bavail * bsize) < 1 << 30); // others write there, too
+    }
     db.close();
     const again = pair.open({ lowSpaceBytes: 0 });
     await known(again, "same-disk");
