@@ -9,8 +9,11 @@ import { naming, readFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 import { SumsMaker, type SumsWanted } from "./make-sums.ts";
 
-/** Writes of several MiB were much slower on ext4 with large folios (Linux 6.18), of 128 KiB a little. */
-const CHUNK_BYTES = 512 << 10;
+/**
+ * Larger writes may be much slower on ext4 with large folios (Linux 6.18): of several MiB always, of
+ * 512 KiB at some times.
+ */
+const CHUNK_BYTES = 256 << 10;
 /** How much is written while what was written before is synced: the disk need not wait for us. */
 const SYNC_EVERY_BYTES = 32 << 20;
 

@@ -12,7 +12,7 @@ import { type Errno, type Kind, type Rule, skip } from "./shim.ts";
 
 const NEW = "replica/app.db-lockstep-new";
 /** A copy is written in pieces of this size (lineage/copy.ts). */
-const COPY_CHUNK_BYTES = 512 << 10;
+const COPY_CHUNK_BYTES = 256 << 10;
 const fails = (on: Kind, path: string, error: Errno, nth = 1): Rule[] => [
   { on, path, nth, does: { error } },
 ];
