@@ -35,7 +35,7 @@ import {
 } from "./restore/lineage.ts";
 import { type OnStep, PLACEHOLDER, setAside } from "./restore/set-aside.ts";
 import { prove, type RestoreProgress, stage } from "./restore/stage.ts";
-import { syncDirectory } from "./targets/file.ts";
+import { syncDirectory } from "./targets/directory.ts";
 
 export interface RestoreOptions {
   /** Set a database aside that stands at DEST? Default false: refuse. */

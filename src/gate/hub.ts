@@ -38,7 +38,7 @@ import { bringTogether } from "./start.ts";
 import { statusOf } from "./status-of.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
-const RING_BYTES = 4 << 20;
+const RING_BYTES = 2 << 20;
 
 export class Hub {
   readonly replication: ReplicationHandle;

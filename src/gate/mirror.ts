@@ -66,7 +66,7 @@ export class Mirror {
         transferList: [port2],
         // Descriptors of a live database must not be closed behind SQLite's back, see targets/file.ts.
         trackUnmanagedFds: false,
-        resourceLimits: { maxYoungGenerationSizeMb: 2 }, // it makes little garbage; saves megabytes
+        resourceLimits: { maxYoungGenerationSizeMb: 1 }, // it makes little garbage; saves megabytes
         execArgv: [], // what the program was started with is not for this
       },
     );

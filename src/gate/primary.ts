@@ -21,6 +21,7 @@ import { busy } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
+import { syncDirectory } from "../targets/directory.ts";
 import {
   type CheckpointRow,
   checkpoint,
@@ -31,7 +32,6 @@ import {
   leadsTo,
   openGuard,
   rewriteLog,
-  syncDirectory,
 } from "../targets/file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";

@@ -18,7 +18,7 @@ import { moveStrayLogs } from "../lineage/stray.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
 import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 import { sameSalts } from "../wal/format.ts";
 import { foldAndStandStill, recordForeignFold } from "./fold-whole.ts";
 import { assertQuick, type HubOptions, nameAsFound, prepareAmongWriters } from "./foreign-start.ts";

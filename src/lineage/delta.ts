@@ -22,7 +22,8 @@ import { naming, readFully, writeFully } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
 import { checksumOf, type SumsFile } from "./sums.ts";
 
-const CHUNK_BYTES = 4 << 20;
+/** Of both files so much as stays in the processor's cache: compared there, it is read from memory once. */
+const CHUNK_BYTES = 256 << 10;
 
 /**
  * Writes the log at `log`, a new file, and syncs it. With nothing different, no file is made.

@@ -13,7 +13,7 @@ export interface SumsWanted {
 
 /** What a copy costs nothing for: without sums it is a copy all the same, so failures end in null. */
 export class SumsMaker {
-  #writers: SumsWriter[] = [];
+  #writer: SumsWriter | null = null;
   readonly #pageSize: number;
   #source: SumsFile | null = null;
   #pages = 0;
@@ -22,7 +22,7 @@ export class SumsMaker {
     this.#pageSize = pageSize;
     this.#try(() => {
       if (wanted.from !== null) this.#source = SumsFile.open(wanted.from, "r");
-      for (const copy of wanted.of) this.#writers.push(new SumsWriter(copy, pageSize, mode));
+      this.#writer = new SumsWriter(wanted.of, pageSize, mode);
     });
   }
 
@@ -32,10 +32,10 @@ export class SumsMaker {
     const count = Math.floor(bytes.length / size);
     this.#try(() => {
       const entries = this.#source?.read(this.#pages + 1, count);
-      for (let i = 0; i < count && this.#writers.length > 0; i++) {
+      for (let i = 0; i < count && this.#writer; i++) {
         const page = this.#pages + 1 + i;
         const entry = entries?.[i] ?? checksumOf(page, bytes.subarray(i * size, (i + 1) * size));
-        for (const writer of this.#writers) writer.add(entry);
+        this.#writer.add(entry);
       }
     });
     this.#pages += count;
@@ -46,7 +46,7 @@ export class SumsMaker {
     this.#source?.close();
     let made: SumsRecord | null = null;
     this.#try(() => {
-      for (const writer of this.#writers) made = writer.finish();
+      made = this.#writer?.finish() ?? null;
     });
     return made;
   }
@@ -55,8 +55,8 @@ export class SumsMaker {
     try {
       work();
     } catch {
-      for (const writer of this.#writers) writer.abandon();
-      this.#writers = [];
+      this.#writer?.abandon();
+      this.#writer = null;
     }
   }
 }

@@ -6,7 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 import { type Salts, sameSalts } from "../wal/format.ts";
 import { describeCopy, logFrames, walPath } from "./describe.ts";
 import { assertNobodyHasOpen, foldAndRecord } from "./fold.ts";

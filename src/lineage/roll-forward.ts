@@ -7,7 +7,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 import { type Copy, describeCopy, logFrames, walPath } from "./describe.ts";
 import { assertNobodyHasOpen, busy, foldAndRecord } from "./fold.ts";
 import { copyLog } from "./log-copy.ts";

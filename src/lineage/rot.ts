@@ -5,7 +5,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 
 export function rotPath(copy: string): string {
   return `${copy}-lockstep-rot`;

@@ -176,7 +176,7 @@ class Side {
     this.#size = pageSize;
     this.#pages = pages;
     this.#bytes = Buffer.alloc(perChunk * pageSize);
-    this.#writer = new SumsWriter(path, pageSize, mode);
+    this.#writer = new SumsWriter([path], pageSize, mode);
     this.#log = new DeltaLog(log, mode, pageSize, this.#copy, pages);
   }
 

@@ -20,7 +20,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 import { isPageSize } from "../wal/format.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 
@@ -172,18 +172,29 @@ export class SumsFile {
   }
 }
 
-/** Makes the sums of a copy, page by page from the first on; they take their name when they are whole. */
+/**
+ * Makes the sums of copies that are equal, page by page from the first on; they take their names when
+ * they are whole.
+ */
 export class SumsWriter {
-  readonly #copy: string;
-  readonly #fd: number;
+  readonly #files: readonly { readonly copy: string; readonly fd: number }[];
   readonly #block = Buffer.alloc(BLOCK_ENTRIES_WRITTEN * ENTRY_SIZE);
   readonly #total = new Total();
   #pages = 0;
 
-  constructor(copy: string, pageSize: number, mode: number) {
-    this.#copy = copy;
-    this.#fd = fs.openSync(this.#fresh, "w", mode | 0o600);
-    writeFully(this.#fd, encodeHeader(pageSize), 0, SUMS_HEADER_SIZE, 0);
+  constructor(copies: readonly string[], pageSize: number, mode: number) {
+    const files: { copy: string; fd: number }[] = [];
+    this.#files = files;
+    try {
+      for (const copy of copies) {
+        const fd = fs.openSync(fresh(copy), "w", mode | 0o600);
+        files.push({ copy, fd });
+        writeFully(fd, encodeHeader(pageSize), 0, SUMS_HEADER_SIZE, 0);
+      }
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
   }
 
   add(entry: number): void {
@@ -194,34 +205,35 @@ export class SumsWriter {
     if (at + 1 === BLOCK_ENTRIES_WRITTEN) this.#flush(BLOCK_ENTRIES_WRITTEN);
   }
 
-  /** The sums stand under their name, durably. */
+  /** The sums stand under their names, durably. */
   finish(): SumsRecord {
     this.#flush(this.#pages % BLOCK_ENTRIES_WRITTEN);
-    fs.fsyncSync(this.#fd); // durable: new sums
-    fs.closeSync(this.#fd);
-    // durable, in this order: new sums: named, then synced
-    fs.renameSync(this.#fresh, sumsPath(this.#copy));
-    syncDirectory(path.dirname(this.#copy)); // durable: the name of new sums
+    for (const { copy, fd } of this.#files) {
+      fs.fsyncSync(fd); // durable: new sums
+      // durable, in this order: new sums: named, then synced
+      fs.renameSync(fresh(copy), sumsPath(copy));
+      syncDirectory(path.dirname(copy)); // durable: the name of new sums
+    }
+    for (const { fd } of this.#files) fs.closeSync(fd);
     return { pages: this.#pages, total: String(this.#total) };
   }
 
-  /** Leaves things as they were; does not throw. */
+  /** Removes what has no name yet; does not throw. */
   abandon(): void {
-    try {
-      fs.closeSync(this.#fd);
-      fs.rmSync(this.#fresh, { force: true });
-    } catch {
-      // What is left is written over by the next.
+    for (const { copy, fd } of this.#files) {
+      try {
+        fs.closeSync(fd);
+        fs.rmSync(fresh(copy), { force: true });
+      } catch {
+        // What is left is written over by the next.
+      }
     }
-  }
-
-  get #fresh(): string {
-    return `${sumsPath(this.#copy)}-new`;
   }
 
   #flush(entries: number): void {
     const length = entries * ENTRY_SIZE;
-    writeFully(this.#fd, this.#block, 0, length, offsetOf(this.#pages - entries + 1));
+    const at = offsetOf(this.#pages - entries + 1);
+    for (const { fd } of this.#files) writeFully(fd, this.#block, 0, length, at);
   }
 }
 
@@ -232,6 +244,11 @@ const VERSION = 1;
 /** How many entries are read and written at once. */
 const BLOCK_ENTRIES = 1024;
 const BLOCK_ENTRIES_WRITTEN = 1 << 16;
+
+/** Where sums are made. */
+function fresh(copy: string): string {
+  return `${sumsPath(copy)}-new`;
+}
 
 function offsetOf(page: number): number {
   return SUMS_HEADER_SIZE + (page - 1) * ENTRY_SIZE;

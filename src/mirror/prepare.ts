@@ -19,7 +19,7 @@ import { completeWith, freshLog } from "../lineage/resync.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { moveStrayLogs } from "../lineage/stray.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 
 /**
  * The full copy: a replica where there is none.

@@ -14,7 +14,7 @@ import { isThere } from "../lineage/describe.ts";
 import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { sumsPath } from "../lineage/sums.ts";
-import { syncDirectory } from "../targets/file.ts";
+import { syncDirectory } from "../targets/directory.ts";
 
 /** Where the link leads that stands at a name between its old and its new database: nowhere. */
 export const PLACEHOLDER = "restore-was-interrupted/run-lockstep-restore-again";

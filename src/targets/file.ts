@@ -28,6 +28,7 @@ import {
 import { IndexWriter } from "../wal/index-writer.ts";
 import { readFully, writeFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
+import { syncDirectory } from "./directory.ts";
 import type { LogEnd, LogState, Target } from "./target.ts";
 
 export class FileTarget implements Target {
@@ -344,16 +345,6 @@ export function growLog(fd: number, used: number): number {
 /** As much again, in powers of two. */
 function growthOf(used: number): number {
   return Math.min(GROW_MAX, Math.max(GROW_MIN, 2 ** Math.ceil(Math.log2(used))));
-}
-
-/** Makes created, renamed and unlinked names in a directory durable. */
-export function syncDirectory(directory: string): void {
-  const fd = fs.openSync(directory, "r");
-  try {
-    fs.fsyncSync(fd); // durable: names
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 /** Another program was here: what the replica holds is not the primary's content any more. */

@@ -11,6 +11,8 @@ import { DRIVERS, failed, ok, Pair } from "./pair.ts";
 import { type Errno, type Kind, type Rule, skip } from "./shim.ts";
 
 const NEW = "replica/app.db-lockstep-new";
+/** A copy is written in pieces of this size (lineage/copy.ts). */
+const COPY_CHUNK_BYTES = 256 << 10;
 const fails = (on: Kind, path: string, error: Errno, nth = 1): Rule[] => [
   { on, path, nth, does: { error } },
 ];
@@ -97,6 +99,21 @@ for (const nth of [1, 2]) {
     pair.faults.set(...fails("sync", NEW, "EIO", nth));
     failed(await pair.open(), "REPLICA_IO");
     assert.equal(pair.faults.matched(0), nth, "it did not go on");
+    whole(pair);
+    await pair.recovers();
+  });
+}
+
+for (const which of ["one in the middle", "the last one"]) {
+  test(`a write of a copy fails, ${which}, and no other`, { skip }, async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    fill(pair);
+    void pair.subject;
+    const writes = Math.ceil(fs.statSync(pair.primary).size / COPY_CHUNK_BYTES);
+    const nth = which === "the last one" ? writes : 3;
+    pair.faults.set({ on: "write", path: NEW, nth, times: 1, does: { error: "EIO" } });
+    failed(await pair.open(), "REPLICA_IO");
+    assert.ok(pair.faults.matched(0) >= nth, "it came to that");
     whole(pair);
     await pair.recovers();
   });

@@ -38,7 +38,7 @@ for (const driver of drivers) {
       assert.equal(replica?.path, pair.replica);
       assert.deepEqual(replica?.lag, { frames: 0, bytes: 0, seconds: 0 });
       assert.ok((replica?.syncLatency.sumMs ?? 0) < commitLatency.sumMs + 1000);
-      assert.deepEqual([rest.ringBytes, rest.ringLimitBytes], [0, 4 << 20]);
+      assert.deepEqual([rest.ringBytes, rest.ringLimitBytes], [0, 2 << 20]);
       assert.equal(rest.oldestReaderMs, null);
       db.close();
       assert.equal(rest.checkpoints, 0);

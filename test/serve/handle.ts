@@ -50,7 +50,7 @@ export class Still {
       checkpointsPostponed: 0,
       commitLatency: this.commits.latencies,
       ringBytes: 0,
-      ringLimitBytes: 4 << 20,
+      ringLimitBytes: 2 << 20,
       ringWaits: 0,
       logBytes: 4152,
       logLimitBytes: 32 << 20,

@@ -58,7 +58,7 @@ test("a healthy replication: healthz, status.json, metrics, on a port and on a s
       bytes: db.replication.metrics.bytes,
       checkpoints: 0,
       ringBytes: 0,
-      ringLimitBytes: 4 << 20,
+      ringLimitBytes: 2 << 20,
       history: [],
       events: status.events,
     });
