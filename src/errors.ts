@@ -28,6 +28,8 @@ export const codes = {
   REPLICA_UNKNOWN: "ERR_LOCKSTEP_REPLICA_UNKNOWN",
   /** The replica was promoted: this primary was replaced. */
   FENCED: "ERR_LOCKSTEP_FENCED",
+  /** A stream is not set up so that it keeps what it acknowledges. */
+  UNSAFE: "ERR_LOCKSTEP_UNSAFE",
   /** Something else reads or writes a copy and would not let go in time. */
   BUSY: "ERR_LOCKSTEP_BUSY",
   /** The file beside a copy that records its lineage cannot be read. */
@@ -48,6 +50,10 @@ export const codes = {
   WORKER_DIED: "ERR_LOCKSTEP_WORKER_DIED",
   /** The operating system refused to read, write or sync the primary's file or log. */
   PRIMARY_IO: "ERR_LOCKSTEP_PRIMARY_IO",
+  /** Whether a stream holds the transaction is not known yet; the next start finds out. */
+  IN_DOUBT: "ERR_LOCKSTEP_IN_DOUBT",
+  /** A stream ends before what it had acknowledged. */
+  REWOUND: "ERR_LOCKSTEP_REWOUND",
   /** Another program restarted the primary's log: some of its transactions were not seen. */
   PRIMARY_CHANGED: "ERR_LOCKSTEP_PRIMARY_CHANGED",
 

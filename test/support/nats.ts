@@ -1,0 +1,311 @@
+/**
+ * Real NATS servers on loopback, for tests: one or three, each in a directory of its own, which sync
+ * before they acknowledge. They end with the test, and with the process if that dies: each is held by
+ * a shell that kills it when the pipe from us closes.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { after, before } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Ending } from "../scratch.ts";
+import { natsServer, withoutNats } from "./nats-binary.ts";
+
+export { withoutNats };
+
+export const USER = "app";
+/** With characters that a URL must escape. */
+export const PASSWORD = "s3cret/:@?%";
+
+export interface NatsOptions {
+  /** Default 3. */
+  readonly servers?: number;
+  /** Default "always". */
+  readonly syncInterval?: string;
+  /** More users of the account, as the configuration writes them. */
+  readonly users?: string;
+  /** More of the configuration, at its top level. */
+  readonly config?: string;
+}
+
+/** For all tests of a file. @returns what gives the servers, once the tests run */
+export function natsForFile(options: NatsOptions = {}): () => NatsCluster {
+  const ends: (() => unknown)[] = [];
+  let cluster: NatsCluster | undefined;
+  if (withoutNats() === false) {
+    before(async () => {
+      cluster = await startNats({ after: (end) => void ends.push(end as () => unknown) }, options);
+    });
+    after(async () => {
+      for (const end of ends) await end();
+    });
+  }
+  return () => cluster as NatsCluster;
+}
+
+/** @returns servers that are ready; they end with the test */
+export async function startNats(t: Ending, options: NatsOptions = {}): Promise<NatsCluster> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-nats-"));
+  const cleanUp = (): void => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  for (let attempt = 1; ; attempt++) {
+    const cluster = await NatsCluster.plan(path.join(directory, `${attempt}`), options);
+    try {
+      await cluster.start();
+      t.after(async () => {
+        await cluster.stop();
+        cleanUp();
+      });
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      if (attempt < 3) continue; // a port that was free may not be any more
+      cleanUp();
+      throw error;
+    }
+  }
+}
+
+export class NatsCluster {
+  readonly servers: readonly NatsServer[];
+
+  constructor(servers: readonly NatsServer[]) {
+    this.servers = servers;
+  }
+
+  static async plan(directory: string, options: NatsOptions): Promise<NatsCluster> {
+    const count = options.servers ?? 3;
+    const ports = await freePorts(3 * count);
+    const routes = ports.slice(2 * count);
+    const servers = routes.map((route, i) => {
+      const where = path.join(directory, `n${i + 1}`);
+      fs.mkdirSync(where, { recursive: true });
+      const [client, monitor] = [ports[i] as number, ports[count + i] as number];
+      const config = configOf(`n${i + 1}`, where, { client, monitor, route, routes }, options);
+      fs.writeFileSync(path.join(where, "server.conf"), config);
+      return new NatsServer(`n${i + 1}`, where, client, monitor);
+    });
+    return new NatsCluster(servers);
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.start()));
+    try {
+      await this.ready(30_000);
+    } catch (error) {
+      const logs = this.servers.map((server) => server.log).join("\n");
+      throw new Error(`${(error as Error).message}\n${logs}`);
+    }
+  }
+
+  /** Resolves when every server says that it is healthy, and they agree on who leads. */
+  async ready(within = 60_000): Promise<void> {
+    await until(within, "the servers to be ready", async () => {
+      const all = await Promise.all(this.servers.map((server) => server.isHealthy()));
+      if (!all.every(Boolean)) return false;
+      if (this.servers.length === 1) return true;
+      const leader = (await this.servers[0]?.ask("jsz"))?.["meta_cluster"]?.leader;
+      return typeof leader === "string" && leader !== "";
+    });
+  }
+
+  /** What leads to this stream: all servers, as the URL of a replica has them. */
+  url(
+    name: string,
+    options: Record<string, string> = {},
+    user = USER,
+    password = PASSWORD,
+  ): string {
+    const hosts = this.servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
+    const query = new URLSearchParams(options).toString();
+    const who = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
+    return `nats://${who}@${hosts}/${name}${query === "" ? "" : `?${query}`}`;
+  }
+
+  /** Where each says how it is, as the option `monitor` has them. */
+  get monitor(): string {
+    return this.servers.map((server) => server.monitor).join(",");
+  }
+
+  /** The server that leads a stream. */
+  async leaderOf(stream: string): Promise<NatsServer> {
+    let leader: NatsServer | undefined;
+    await until(30_000, `${stream} to have a leader`, async () => {
+      for (const server of this.servers.filter((each) => each.isRunning)) {
+        const all = await server.ask("jsz?accounts=1&streams=1").catch(() => null);
+        for (const account of all?.["account_details"] ?? []) {
+          for (const each of account.stream_detail ?? []) {
+            if (each.name !== stream) continue;
+            const name = each.cluster?.leader ?? server.name;
+            leader = this.servers.find((one) => one.name === name && one.isRunning);
+            if (leader) return true;
+          }
+        }
+      }
+      return false;
+    });
+    return leader as NatsServer;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.kill()));
+  }
+}
+
+export class NatsServer {
+  readonly name: string;
+  readonly port: number;
+  readonly directory: string;
+  readonly #monitor: number;
+  #holder: ChildProcess | null = null;
+  #pid = 0;
+
+  constructor(name: string, directory: string, port: number, monitor: number) {
+    this.name = name;
+    this.directory = directory;
+    this.port = port;
+    this.#monitor = monitor;
+  }
+
+  get monitor(): string {
+    return `http://127.0.0.1:${this.#monitor}`;
+  }
+
+  get isRunning(): boolean {
+    return this.#holder !== null;
+  }
+
+  /** Starts it; it is not ready then. */
+  async start(): Promise<void> {
+    const server = natsServer();
+    if (server.path === null) throw new Error(server.why);
+    const log = fs.openSync(path.join(this.directory, "log"), "a");
+    // The shell lives as long as our end of its pipe; what it holds dies with it.
+    const script = `"$0" -c "$1" </dev/null >&3 2>&3 & echo $!; read _; kill -9 $!; wait`;
+    const holder = spawn(
+      "/bin/sh",
+      ["-c", script, server.path, path.join(this.directory, "server.conf")],
+      { detached: true, stdio: ["pipe", "pipe", "ignore", log] },
+    );
+    fs.closeSync(log);
+    this.#holder = holder;
+    const [line] = await once(holder.stdout as NodeJS.ReadableStream, "data");
+    this.#pid = Number(String(line).trim());
+  }
+
+  /** kill -9. Resolves when it is gone; it may not run. */
+  async kill(): Promise<void> {
+    const holder = this.#holder;
+    if (!holder) return;
+    this.#holder = null;
+    const gone = once(holder, "exit");
+    holder.stdin?.end();
+    await gone;
+  }
+
+  pause(): void {
+    process.kill(this.#pid, "SIGSTOP");
+  }
+
+  resume(): void {
+    process.kill(this.#pid, "SIGCONT");
+  }
+
+  async isHealthy(): Promise<boolean> {
+    if (!this.#holder) return false;
+    try {
+      const { status } = await fetch(`${this.monitor}/healthz`, {
+        signal: AbortSignal.timeout(1000),
+      });
+      return status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What its monitor says. */
+  async ask(what: string): Promise<Json> {
+    const answer = await fetch(`${this.monitor}/${what}`, { signal: AbortSignal.timeout(2000) });
+    return (await answer.json()) as Json;
+  }
+
+  /** The end of its log, for a test that failed. */
+  get log(): string {
+    return fs.readFileSync(path.join(this.directory, "log"), "utf8").slice(-4000);
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what a server says about itself
+export type Json = any;
+
+/** Asks again and again until it is so. */
+export async function until(
+  within: number,
+  what: string,
+  holds: () => Promise<boolean> | boolean,
+): Promise<void> {
+  const end = performance.now() + within;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`waited ${within} ms for ${what}`);
+    await delay(50);
+  }
+}
+
+// --- internal ---
+
+interface Ports {
+  readonly client: number;
+  readonly monitor: number;
+  readonly route: number;
+  readonly routes: readonly number[];
+}
+
+function configOf(name: string, directory: string, ports: Ports, options: NatsOptions): string {
+  const { client, monitor, route, routes } = ports;
+  const others = routes.map((port) => `nats://route:routes@127.0.0.1:${port}`);
+  const cluster = `cluster {
+  name: test
+  listen: 127.0.0.1:${route}
+  routes: [${others.join(", ")}]
+  authorization { user: route, password: routes }
+}`;
+  return `server_name: ${name}
+listen: 127.0.0.1:${client}
+http: 127.0.0.1:${monitor}
+jetstream {
+  store_dir: ${JSON.stringify(path.join(directory, "store"))}
+  max_memory_store: 64MB
+  max_file_store: 2GB
+  sync_interval: ${options.syncInterval ?? "always"}
+}
+${routes.length > 1 ? cluster : ""}
+system_account: SYS
+accounts {
+  SYS { users: [{ user: sys, password: system }] }
+  APP {
+    jetstream: enabled
+    users: [
+      { user: ${USER}, password: ${JSON.stringify(PASSWORD)} }
+      ${options.users ?? ""}
+    ]
+  }
+}
+${options.config ?? ""}
+`;
+}
+
+/** Ports that are free at this moment. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = net.createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
