@@ -3,6 +3,7 @@
  */
 import path from "node:path";
 import { inspect } from "node:util";
+import { absoluteAddress, isStream } from "./address.ts";
 import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit" | "barrier";
@@ -18,13 +19,13 @@ export interface Progress {
   readonly bytesPerSecond: number;
 }
 
-/** Where a copy lives. */
+/** Where a copy lives: a file, or a stream (address.ts). */
 export type Replica = string | { readonly path: string };
 
 export interface ReplicationOptions {
   /**
-   * Where the other copies live: file paths, or objects that name one. At least one. Relative paths
-   * start at the working directory, as the primary's does.
+   * Where the other copies live: file paths or addresses of streams, or objects that name one. At least
+   * one. Relative paths start at the working directory, as the primary's does.
    */
   replicas?: readonly Replica[] | undefined;
   /**
@@ -161,7 +162,7 @@ const rules: Readonly<Record<OptionName, readonly Rule[]>> = {
       (value: unknown[]) => value.every(isReplica),
       "hold paths, or objects with nothing but a path",
     ],
-    [(value: Replica[]) => value.every(isPlainPath), "hold paths of files"],
+    [(value: Replica[]) => value.every(isPlace), "hold paths of files, or addresses of streams"],
   ],
   durability: [
     [(value: unknown) => value === "commit" || value === "barrier", 'be "commit" or "barrier"'],
@@ -229,8 +230,9 @@ function isReplica(value: unknown): value is Replica {
 }
 
 /** Not empty, not in memory, no URL, nothing that the file system would cut off. */
-function isPlainPath(replica: Replica): boolean {
+function isPlace(replica: Replica): boolean {
   const file = pathOf(replica);
+  if (isStream(file)) return !/\0/.test(file);
   return file.trim() !== "" && !/^:memory:$|^file:|^[a-z][\w+.-]+:\/\/|\0/i.test(file);
 }
 
@@ -243,15 +245,20 @@ function pathOf(replica: Replica): string {
 }
 
 function absolutePaths(replicas: readonly Replica[]): string[] {
-  return replicas.map((replica) => path.resolve(pathOf(replica)));
+  return replicas.map((replica) => {
+    const place = pathOf(replica);
+    return isStream(place) ? absoluteAddress(place) : path.resolve(place);
+  });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Without what may be secret in the address of a stream. */
 function show(value: unknown): string {
-  return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 200 });
+  const options = { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 200 };
+  return inspect(value, options).replace(/\b(nats|tls):\/\/[^'"\s]*/gi, "$1://…");
 }
 
 function badOption(what: string): LockstepError {

@@ -11,6 +11,7 @@
  */
 import fs from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { isStream, streamName } from "./address.ts";
 import { loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
 import type { Hub } from "./gate/hub.ts";
@@ -74,6 +75,8 @@ export async function replicate(
   { signal, ...options }: ReplicateOptions = {},
 ): Promise<Follower> {
   const read = readOptions({ ...options, replicas, durability: "barrier" }, {}) as Replication;
+  const stream = replicas.find(isStream);
+  if (stream !== undefined) throw takesFiles(stream);
   for (let tries = 1; ; tries++) {
     signal?.throwIfAborted();
     const { later, past } = planFor(loadDriver("node:sqlite"), primary, read.replicas);
@@ -274,4 +277,13 @@ function hasAll(hub: Hub, { later, read }: Beginning): boolean {
   const [first] = stuck;
   if (first?.lastError && copies < read.minCopies) throw first.lastError;
   return missing.length === stuck.length;
+}
+
+function takesFiles(stream: string): LockstepError {
+  return new LockstepError(codes.BAD_OPTION, {
+    copy: streamName(stream),
+    what: "A primary that other programs write is mirrored to files only, and this is a stream",
+    state: "Nothing was opened",
+    next: "Name a file; a process that opens the primary itself may name a stream",
+  });
 }

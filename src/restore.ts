@@ -108,6 +108,25 @@ export async function restore(
   }
 }
 
+/** Where the file is to be: through symbolic links, but not through a placeholder. */
+export function destination(dest: string): string {
+  const link = fs.lstatSync(dest, { throwIfNoEntry: false });
+  if (!link?.isSymbolicLink()) return realPath(dest);
+  const target = fs.readlinkSync(dest);
+  const directory = path.dirname(path.resolve(dest));
+  if (target === PLACEHOLDER) return path.join(fs.realpathSync(directory), path.basename(dest));
+  return destination(path.resolve(directory, target));
+}
+
+export function destExists(replica: string, dest: string): LockstepError {
+  return refused(
+    codes.DEST_EXISTS,
+    dest,
+    "There is a database already",
+    `To set it aside under a dated name: lockstep restore ${replica} ${dest} --force`,
+  );
+}
+
 // --- internal ---
 
 interface Swap {
@@ -165,25 +184,6 @@ function discard(staged: string): void {
   try {
     fs.rmSync(staged, { force: true });
   } catch {}
-}
-
-/** Where the file is to be: through symbolic links, but not through a placeholder. */
-function destination(dest: string): string {
-  const link = fs.lstatSync(dest, { throwIfNoEntry: false });
-  if (!link?.isSymbolicLink()) return realPath(dest);
-  const target = fs.readlinkSync(dest);
-  const directory = path.dirname(path.resolve(dest));
-  if (target === PLACEHOLDER) return path.join(fs.realpathSync(directory), path.basename(dest));
-  return destination(path.resolve(directory, target));
-}
-
-function destExists(replica: string, dest: string): LockstepError {
-  return refused(
-    codes.DEST_EXISTS,
-    dest,
-    "There is a database already",
-    `To set it aside under a dated name: lockstep restore ${replica} ${dest} --force`,
-  );
 }
 
 function refused(code: Code, copy: string, what: string, next: string): LockstepError {

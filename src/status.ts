@@ -4,6 +4,7 @@
  */
 import os from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import { isStream, streamName } from "./address.ts";
 import { type Driver, isBusy, loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
 import { isAlive } from "./lineage/alive.ts";
@@ -18,6 +19,9 @@ import {
   type SidecarSnapshot,
   sidecarPath,
 } from "./lineage/sidecar.ts";
+import { copyOf, deepCopyOf } from "./stream/describe.ts";
+import { openStream } from "./stream/open.ts";
+import { readTail } from "./stream/tail.ts";
 import type { Warning } from "./warning.ts";
 import { aboutDisks, placesOf } from "./watch/disks.ts";
 
@@ -68,14 +72,19 @@ export interface StatusReport {
   readonly warnings: readonly Warning[];
 }
 
-/** @throws LockstepError SIDECAR if a record cannot be read */
+/**
+ * @throws LockstepError SIDECAR if a record cannot be read; of a stream REPLICA_GONE, REPLICA_TIMEOUT and what
+ *   else keeps it from being read
+ */
 export async function status(primary: string, replicas: readonly string[]): Promise<StatusReport> {
   const driver = loadDriver("node:sqlite");
   const first = await look(driver, realPath(primary));
   const report: ReplicaStatus[] = [];
   let seen = first;
   for (const replica of replicas) {
-    const pair = await lookAtPair(driver, seen, realPath(replica));
+    const pair = isStream(replica)
+      ? await lookAtStream(driver, seen, replica)
+      : await lookAtPair(driver, seen, realPath(replica));
     seen = pair.primary;
     report.push(pair.replica);
   }
@@ -120,6 +129,8 @@ export async function look(driver: Driver, file: string): Promise<Look> {
 
 const TRIES = 20;
 const BETWEEN_TRIES_MS = 25;
+/** How long the servers of a stream may take until it is open, in milliseconds. */
+const STREAM_PATIENCE_MS = 30_000;
 
 /** A replica and its primary, at one moment as far as can be had. */
 async function lookAtPair(
@@ -147,6 +158,34 @@ async function lookAtPair(
     }
     await delay(BETWEEN_TRIES_MS);
     primary = await look(driver, before.copy.path);
+  }
+}
+
+/** The same of a stream. It may be written meanwhile: then it is ahead of what was seen of its primary. */
+async function lookAtStream(
+  driver: Driver,
+  before: Look,
+  address: string,
+): Promise<{ primary: Look; replica: ReplicaStatus }> {
+  const name = streamName(address);
+  const { log, keys } = await openStream(address, AbortSignal.timeout(STREAM_PATIENCE_MS));
+  try {
+    let primary = before;
+    for (let tries = 1; ; tries++) {
+      const tail = await readTail(log);
+      const isClear = decide(primary.copy, copyOf(name, tail)).action.do !== "refuse";
+      const copy = isClear ? copyOf(name, tail) : await deepCopyOf(log, name, tail, keys);
+      const { relation, because } = decide(primary.copy, copy);
+      const seen = statusOf({ copy, record: null, inUse: null });
+      const replica = { ...seen, relation, why: because, detached: detachedBy(primary, name) };
+      if (relation === "in-step" || !primary.inUse || tries >= TRIES) {
+        return { primary, replica: { ...replica, lastProof: null } };
+      }
+      await delay(BETWEEN_TRIES_MS);
+      primary = await look(driver, before.copy.path);
+    }
+  } finally {
+    await log.close();
   }
 }
 

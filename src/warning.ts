@@ -15,7 +15,9 @@ export type WarningKind =
   /** A copy is on a file system whose fsync is another machine's, or a program's. */
   | "remote-disk"
   /** A copy is on a file system that goes with the machine's memory, or with a container. */
-  | "no-disk";
+  | "no-disk"
+  /** A stream cannot keep all that it acknowledges, and that was accepted by name (`allowUnsafe`). */
+  | "unsafe-stream";
 
 export interface Warning {
   readonly kind: WarningKind;

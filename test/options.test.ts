@@ -85,7 +85,7 @@ describe("rules", () => {
     [{ replicas: [{ path: "/b", weight: 5 }] }, /objects with nothing but a path/],
     [{ replicas: [" "] }, /`replicas` must hold paths of files/],
     [{ replicas: [":memory:"] }, /paths of files/],
-    [{ replicas: ["nats://host/stream"] }, /paths of files/],
+    [{ replicas: ["http://host/stream"] }, /paths of files/],
     [{ replicas: ["file:/b"] }, /paths of files/],
     [{ replicas: [{ path: "sqlite3:///b" }] }, /paths of files/],
     [{ replicas: ["/b\0c"] }, /paths of files/],
@@ -110,6 +110,21 @@ describe("rules", () => {
     [{ durability: "commit" }, /`durability` has no effect without `replicas`/],
   ];
   for (const [options, what] of rules) test(what.source, () => refuses(options, what));
+});
+
+test("streams are replicas, too, and no error repeats what is secret in their addresses", () => {
+  const address = "nats://app:secret@host/name?system=sys:hidden";
+  const read = readOptions({ replicas: [address, { path: "archive:here?keep=1d" }] }, {});
+  assert.deepEqual(read?.replicas, [address, `archive:${path.resolve("here")}?keep=1d`]);
+  for (const replicas of [
+    [address, ""],
+    [address, 7],
+  ]) {
+    assert.throws(
+      () => readOptions({ replicas }, {}),
+      (error: Error) => /nats:\/\/…/.test(error.message) && !/secret|hidden/.test(error.message),
+    );
+  }
 });
 
 test("the drivers' own options are no near misses", () => {

@@ -211,7 +211,9 @@ export class Checkpointer {
       this.#unrecorded = this.#unrecorded.filter(isAwaited);
       // durable: nothing is folded ahead before it is on record
       if (this.#unrecorded.length > 0) return true;
-      const replicas = this.#recorded.filter((mirror) => this.#roster.attached.includes(mirror));
+      const replicas = this.#recorded.filter(
+        (mirror) => !mirror.isStream && this.#roster.attached.includes(mirror),
+      );
       this.#backfiller.start([this.#primary, ...replicas]);
     }
     return this.#unlessLost(() => this.#backfiller.poll()) ?? false;
@@ -267,7 +269,7 @@ function finishAll(
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
   let primaryFolded = false;
-  const blocked = foldReplicas(roster, gate, backfiller, () => {
+  const blocked = foldReplicas(primary, roster, gate, backfiller, () => {
     primaryFolded = primary.fold();
     // While the replicas fold: its file alone now holds the position.
     if (primaryFolded) record(primary, backfiller); // durable: the record before the restart

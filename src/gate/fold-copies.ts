@@ -6,6 +6,7 @@ import type { Gate } from "./gate.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 import type { Roster } from "./roster.ts";
+import { noteStreams } from "./streams.ts";
 
 /**
  * All replicas that are waited for fold what they hold.
@@ -13,6 +14,7 @@ import type { Roster } from "./roster.ts";
  * @returns null, or who is in the way
  */
 export function foldReplicas(
+  primary: Primary,
   roster: Roster,
   gate: Gate,
   backfiller: Backfiller,
@@ -26,6 +28,7 @@ export function foldReplicas(
     const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
     if (report && !report.done) blocked ??= `${mirror.path}: ${report.because}`;
   }
+  noteStreams(primary, mirrors);
   return blocked;
 }
 

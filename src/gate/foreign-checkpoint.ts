@@ -51,7 +51,8 @@ export function finishAmongWriters(
     return "commits come faster than they are mirrored";
   gate.pass();
   if (primary.foldedHere()) return null;
-  const fold = (work: () => void): string | null => foldReplicas(roster, gate, backfiller, work);
+  const fold = (work: () => void): string | null =>
+    foldReplicas(primary, roster, gate, backfiller, work);
   const blocked = foldMost(primary, gate, fold);
   if (blocked !== null) return blocked;
   const deadline = performance.now() + GAP_PATIENCE_MS;

@@ -10,6 +10,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { isStream } from "../address.ts";
 import type { Driver } from "../driver.ts";
 import { decide } from "../lineage/decide.ts";
 import { type Copy, describeCopy, walPath } from "../lineage/describe.ts";
@@ -20,8 +21,9 @@ const { R_OK, W_OK, X_OK } = fs.constants;
 /** The `f_type` of Linux' local file systems: ext2 to 4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs. */
 const LOCAL = [0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1, 0x01021994, 0x794c7630];
 
-/** The replica as file and record show it; null if it is not there, in use, not local, not writable. */
+/** The replica as file and record show it; null if it is not there, in use, not local, not writable, no file. */
 export function glimpse(driver: Driver, replica: string): Copy | null {
+  if (isStream(replica)) return null;
   try {
     const directory = path.dirname(replica);
     if (!LOCAL.includes(fs.statfsSync(directory).type)) return null;

@@ -4,6 +4,7 @@
  * to rest. A second thread or process is refused by the sidecar's lock.
  */
 import fs from "node:fs";
+import { isStream } from "../address.ts";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
@@ -25,17 +26,20 @@ import { everyStep } from "./every-step.ts";
 import type { HubOptions } from "./foreign-start.ts";
 import { defect, Gate, gateFailure } from "./gate.ts";
 import { glimpse } from "./glimpse.ts";
+import { Images } from "./images.ts";
 import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
-import { distinct, placeOf } from "./places.ts";
+import { placesOf } from "./places.ts";
 import { Primary } from "./primary.ts";
 import { Rejoins } from "./rejoins.ts";
 import { type Member, Roster } from "./roster.ts";
 import { Scrubber } from "./scrubber.ts";
+import { isSame, openedOtherwise } from "./sharing.ts";
 import { allocate, Slots } from "./slots.ts";
 import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
 import { statusOf } from "./status-of.ts";
+import { noteStreams } from "./streams.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
 const RING_BYTES = 2 << 20;
@@ -56,6 +60,8 @@ export class Hub {
   readonly #clients = new Set<HubClient>();
   readonly #onClose: () => void;
   #rejoins: Rejoins | null = null;
+  /** If a replica is a stream. */
+  #images: Images | null = null;
   #watcher: Watcher | null = null;
   #references = 1;
   #failure: LockstepError | null = null;
@@ -77,16 +83,16 @@ export class Hub {
     const memory = allocate(options.replicas.length, RING_BYTES);
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, checkpointBytes, durability, minCopies, onProgress } = options;
-    const context = { driver, memory, slots, timeout, onProgress };
-    const places = options.replicas.map((path) => (absent.has(path) ? path : placeOf(path)));
-    distinct([key, ...places.filter((path) => !absent.has(path))]);
+    const { replicas: addresses } = options;
+    const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses };
+    const places = placesOf(key, addresses, absent);
     this.#primary = new Primary(loadDriver(driver), key, options.foreign !== undefined);
     const mirrors: Mirror[] = [];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);
       const mayRest = !fs.existsSync(walPath(key)) && absent.size === 0;
       const paths = places.map((path, i) => {
-        const why = absent.get(options.replicas[i] as string) ?? null;
+        const why = absent.get(addresses[i] as string) ?? null;
         if (why) return [path, null, why] as const;
         const glimpsed = mayRest ? glimpse(loadDriver(driver), path) : null;
         const mirror = new Mirror(context, path, i, glimpsed);
@@ -109,6 +115,7 @@ export class Hub {
         durable: (waiting) => this.#durable(waiting),
         durableSync: (patience) => this.#durableSync(patience),
       });
+      if (addresses.some(isStream)) this.#images = new Images(live, addresses);
       this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
       this.#roster.onRejoined = ({ path }) =>
@@ -122,7 +129,7 @@ export class Hub {
     for (const mirror of mirrors) this.#heed(mirror);
     const { scrubBytesPerSecond: pace } = options;
     const copies = [key, ...places];
-    const onRot = (page: LivePage): void => this.#tell(() => this.replication.emit("rot", page));
+    const onRot = (page: LivePage) => this.#tell(() => this.replication.emit("rot", page));
     this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
     const told = (event: "warning" | "warning-over") => (warning: Warning) =>
       this.#tell(() => this.replication.emit(event, warning));
@@ -130,6 +137,7 @@ export class Hub {
       {
         ...{ copies: [key, ...places], index: this.#primary.index },
         log: () => this.#checkpointer.size,
+        accepted: () => this.#roster.accepted,
         transactions: () => [...this.#clients].flatMap((each) => each.transaction?.() ?? []),
       },
       options,
@@ -157,20 +165,9 @@ export class Hub {
   /** Another connection of this thread opens the same primary. */
   share(driver: DriverName, options: HubOptions): void {
     if (this.#failure) throw this.#failure;
-    const same =
-      driver === this.#driver &&
-      options.durability === this.#options.durability &&
-      options.minCopies === this.#options.minCopies &&
-      (options.foreign === undefined) === (this.#options.foreign === undefined) &&
-      options.replicas.length === this.#options.replicas.length &&
-      options.replicas.every((path, i) => path === this.#options.replicas[i]);
-    if (!same) {
-      throw new LockstepError(codes.BAD_OPTION, {
-        copy: this.#key,
-        what: `This thread has it open already with ${this.#driver}, durability ${this.#options.durability} and its replicas`,
-        state: "The open connection is not affected",
-        next: "Open it with the same of all three, or close the other connection first",
-      });
+    const [mine, theirs] = [this.#options, options];
+    if (driver !== this.#driver || !isSame(mine, theirs)) {
+      throw openedOtherwise(this.#key, this.#driver, mine.durability);
     }
     this.#references++;
   }
@@ -210,6 +207,7 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
+    this.#images?.advance();
     if (news && !this.#barrier) this.#gate.meter.committed(begun);
   }
 
@@ -332,7 +330,7 @@ export class Hub {
     this.#scrubber?.close();
     this.#watcher?.close();
     const known = this.#failure;
-    const stopped = everyStep([() => this.#rejoins?.stop()]);
+    const stopped = everyStep([() => this.#rejoins?.stop(), () => this.#images?.stop()]);
     let folded = false;
     if (!known) {
       try {
@@ -349,6 +347,7 @@ export class Hub {
       () => this.#checkpointer.rest(), // nobody writes a copy's file when its lock is let go
       ...this.#roster.attached.map((mirror) => () => this.#closeMirror(mirror, folded, event)),
       () => this.#rejoins?.close(),
+      () => noteStreams(this.#primary, this.#roster.attached),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),
     ]);

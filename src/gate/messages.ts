@@ -21,7 +21,12 @@ import type { SharedMemory } from "./slots.ts";
 /** What a worker is started with. */
 export interface WorkerData {
   readonly replica: number;
+  /** Of a file; of a stream what it is called in messages. */
   readonly path: string;
+  /** Where it is: of a file the same; of a stream with what nobody should read. */
+  readonly address: string;
+  /** The primary's path. */
+  readonly primary: string;
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly port: MessagePort;
@@ -60,6 +65,8 @@ export type Command =
   | { readonly type: "adopt"; readonly membership: Membership }
   /** Put the primary's log beside a replica that has none. Answered by `ready`. */
   | { readonly type: "install-log"; readonly membership: Membership }
+  /** Make a log file at `to` of the generation that a stream ends in, whole and durable. Answered by `ready`. */
+  | { readonly type: "export-log"; readonly to: string }
   /** Make a whole, durable copy of the replica at `to`, to be called `primary`. Answered by `ready`. */
   | { readonly type: "export"; readonly to: string; readonly primary: string }
   /**
@@ -71,6 +78,8 @@ export type Command =
   | { readonly type: "follow"; readonly log: string; readonly to: Position }
   /** Mirror what comes through the ring, from there on. */
   | { readonly type: "join"; readonly tail: number }
+  /** Keep a new image of the primary, and go on sending meanwhile. `image-made`, whatever came of it. */
+  | { readonly type: "image"; readonly membership: Membership }
   /** Put on record that the content has passed through these: another replica was left there. */
   | { readonly type: "passed"; readonly history: readonly Position[] }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
@@ -83,15 +92,27 @@ export type Command =
    */
   | { readonly type: "close"; readonly event: string; readonly fold: boolean };
 
-export type Report =
-  /** What was found; start, step 1, unasked. */
-  | { readonly type: "described"; readonly copy: Copy }
+/** Of a stream each report says which message was the last that it is known to hold. */
+export type Report = ReportOfAny & { readonly last?: number };
+
+type ReportOfAny =
+  /**
+   * What was found; start, step 1, unasked. Of a stream: how many messages it has since its last image, and what
+   * cannot keep all that it acknowledges and was accepted.
+   */
+  | {
+      readonly type: "described";
+      readonly copy: Copy;
+      readonly messages?: number;
+      readonly accepted?: readonly string[];
+    }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
   /** With the sums that were made, if any were wanted. */
   | { readonly type: "ready"; readonly sums: SumsRecord | null }
   | { readonly type: "attached"; readonly position: Position }
   | { readonly type: "followed" }
+  | { readonly type: "image-made" }
   | { readonly type: "may-fold" }
   | { readonly type: "folded"; readonly done: boolean; readonly because: string }
   /** Nothing more is written to this replica. STATE becomes FAILED after it. */

@@ -10,6 +10,7 @@ import {
   receiveMessageOnPort,
   Worker,
 } from "node:worker_threads";
+import { isStream } from "../address.ts";
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
@@ -22,7 +23,9 @@ import { type SharedMemory, type Slots, states } from "./slots.ts";
 const BOOT_MS = 15_000;
 
 export class Mirror {
+  /** Of a file; of a stream what it is called. */
   readonly path: string;
+  readonly isStream: boolean;
   /** Its number among the hub's replicas, and so its cells. */
   readonly index: number;
   readonly #slots: Slots;
@@ -34,6 +37,12 @@ export class Mirror {
   failure: LockstepError | null = null;
   /** What the replica is: as the worker found it under its lock, or else as it was glimpsed. */
   copy: Copy | null;
+  /** Of a stream: how many messages it had since its last image when it was looked at. */
+  messages = 0;
+  /** What cannot keep all that it acknowledges, and was accepted by name. */
+  accepted: readonly string[] = [];
+  /** The last message that it is known to hold. */
+  last = 0;
   /** Has the worker reported the replica? */
   #isLooked = false;
   /** What the worker must find when it attaches; null: what it has reported itself. */
@@ -45,12 +54,14 @@ export class Mirror {
   readonly #born = performance.now();
 
   constructor(
-    { driver, memory, slots, timeout, onProgress }: MirrorContext,
+    { driver, memory, slots, timeout, onProgress, primary, addresses }: MirrorContext,
     path: string,
     index: number,
     glimpsed: Copy | null,
   ) {
+    const address = addresses[index] as string;
     this.path = path;
+    this.isStream = isStream(address);
     this.index = index;
     this.copy = glimpsed;
     this.#slots = slots;
@@ -58,15 +69,19 @@ export class Mirror {
     this.#onProgress = onProgress;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const workerData: WorkerData = { replica: index, path, driver, memory, port: port2 };
+    const workerData: WorkerData = {
+      ...{ replica: index, path, address, primary, driver, memory, port: port2 },
+    };
+    const script = this.isStream ? "stream-worker" : "worker";
     this.#worker = new Worker(
-      new URL(`../mirror/worker${extname(import.meta.url)}`, import.meta.url),
+      new URL(`../mirror/${script}${extname(import.meta.url)}`, import.meta.url),
       {
         workerData,
         transferList: [port2],
         // Descriptors of a live database must not be closed behind SQLite's back, see targets/file.ts.
         trackUnmanagedFds: false,
-        resourceLimits: { maxYoungGenerationSizeMb: 1 }, // it makes little garbage; saves megabytes
+        // To a file it makes little garbage; that saves megabytes.
+        resourceLimits: { maxYoungGenerationSizeMb: this.isStream ? 16 : 1 },
         execArgv: [], // what the program was started with is not for this
       },
     );
@@ -142,7 +157,7 @@ export class Mirror {
     return this.#seen?.position ?? this.wait("attached").position;
   }
 
-  /** Looks at the replica again. */
+  /** Looks at the replica again; at a stream, into all of its past. */
   refresh(): void {
     this.post({ type: "describe" });
     this.wait("described");
@@ -166,14 +181,28 @@ export class Mirror {
   timedOut(): LockstepError {
     this.#hung = true;
     this.giveUp(); // durable: a late worker is told
-    this.failure ??= new LockstepError(codes.REPLICA_TIMEOUT, {
+    this.failure ??= this.isStream ? this.#inDoubt() : this.#late();
+    return this.failure;
+  }
+
+  #inDoubt(): LockstepError {
+    return new LockstepError(codes.IN_DOUBT, {
+      copy: this.path,
+      what: `The stream did not answer within ${this.#timeout} ms`,
+      state:
+        "The primary holds every acknowledged transaction; whether the stream holds the last, or will, is unknown",
+      next: "See whether its servers are up; then reopen: the start finds out before anything else is written",
+    });
+  }
+
+  #late(): LockstepError {
+    return new LockstepError(codes.REPLICA_TIMEOUT, {
       copy: this.path,
       what: `The replica did not answer within ${this.#timeout} ms`,
       state:
         "The primary holds every acknowledged transaction; whether the replica holds the last is unknown",
       next: "Check the replica's disk; then reopen: the start brings the copies together",
     });
-    return this.failure;
   }
 
   /** Nobody waits for it again: it lets go of the replica, as soon as it can. */
@@ -233,8 +262,11 @@ export class Mirror {
   #take(report: Report): Report {
     if (report.type === "described") {
       this.copy = report.copy;
+      this.messages = report.messages ?? 0;
+      this.accepted = report.accepted ?? this.accepted;
       this.#isLooked = true;
     }
+    this.last = report.last ?? this.last;
     if (report.type === "progress") this.#onProgress?.(report.progress);
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
     return report;
@@ -256,6 +288,10 @@ export class Mirror {
 }
 
 export interface MirrorContext {
+  /** The primary's path. */
+  readonly primary: string;
+  /** Where the replicas are, by number: paths, and addresses of streams. */
+  readonly addresses: readonly string[];
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly slots: Slots;

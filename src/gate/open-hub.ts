@@ -3,6 +3,7 @@
  * application never closed is closed at exit.
  */
 import fs from "node:fs";
+import { isStream, streamName } from "../address.ts";
 import type { DriverName } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { realPath } from "../lineage/describe.ts";
@@ -80,7 +81,7 @@ function startHub(
       const { code, copy } = error as LockstepError;
       const others = options.replicas.filter((path) => !absent.has(path));
       const replica =
-        others.find((path) => path === copy) ?? others.find((path) => realPath(path) === copy);
+        others.find((path) => path === copy) ?? others.find((path) => nameOf(path) === copy);
       const left = 1 + options.replicas.length - (absent.size + 1);
       const isTolerable =
         error instanceof LockstepError && mayBeAbsent(code) && left >= options.minCopies;
@@ -90,6 +91,10 @@ function startHub(
       absent.set(replica, error);
     }
   }
+}
+
+function nameOf(replica: string): string {
+  return isStream(replica) ? streamName(replica) : realPath(replica);
 }
 
 let exitHooked = false;

@@ -63,6 +63,7 @@ export class Primary {
   #index: SharedIndex | null = null;
   /** What was handed to every mirror: the end of the log, as far as it was seen. */
   position: Position;
+  streams: Readonly<Record<string, number>>; // see streams.ts
 
   /** Locks it. @throws LockstepError LOCKED */
   constructor(driver: Driver, file: string, foreign = false) {
@@ -70,7 +71,8 @@ export class Primary {
     this.foreign = foreign;
     this.#driver = driver;
     this.sidecar = Sidecar.open(driver, file, "primary");
-    const { timeline } = this.sidecar.state;
+    const { timeline, streams = {} } = this.sidecar.state;
+    this.streams = streams;
     this.position = { timeline, salt1: 0, salt2: 0, frame: 0, sum1: 0, sum2: 0 }; // the start finds it
   }
 
@@ -188,7 +190,8 @@ export class Primary {
     const sync = (): void => fs.fsyncSync(this.#file);
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
-    this.sidecar.update({ folding: this.foreign, folded: { position, file, sums } });
+    const folded = { position, file, sums };
+    this.sidecar.update({ folding: this.foreign, folded, streams: this.streams });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
@@ -359,7 +362,7 @@ export class Primary {
   close(folded: boolean, event: string): void {
     const failed = everyStep([
       ...this.#disconnecting(folded),
-      () => event !== "" && this.sidecar.update({}, { event: [event, ""] }),
+      () => event !== "" && this.sidecar.update({ streams: this.streams }, { event: [event, ""] }),
       () => this.sidecar.close(),
     ]);
     if (failed) throw failed.error;

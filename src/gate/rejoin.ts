@@ -35,6 +35,7 @@ import { Mirror, type MirrorContext } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
+import { assertNotRewound } from "./streams.ts";
 
 /** How long after a failure it is tried again, in milliseconds: doubled each time, up to the longest. */
 const FIRST_PAUSE_MS = 500;
@@ -48,7 +49,7 @@ const PATIENCE = 20;
 /** How long it is waited for at a close, in milliseconds. */
 const LET_GO_MS = 1000;
 
-export interface RejoinContext extends MirrorContext {
+export interface RejoinContext extends Omit<MirrorContext, "primary"> {
   readonly primary: Primary;
   readonly gate: Gate;
   readonly roster: Roster;
@@ -126,7 +127,7 @@ export class Rejoin {
     this.#mirror = null;
     if (performance.now() < this.#pauseUntil) return false;
     this.#context.slots.renew(this.#index);
-    this.#mirror = new Mirror(this.#context, this.#path, this.#index, null);
+    this.#mirror = new Mirror(this.#mirrorContext, this.#path, this.#index, null);
     this.#heardAt = performance.now();
     this.#step = this.#look;
     return true;
@@ -150,6 +151,7 @@ export class Rejoin {
     const { primary } = this.#context;
     const copy = glance(primary, this.#replica);
     assertMounted(primary, copy, [this.#mirror as Mirror]);
+    assertNotRewound(primary, [this.#mirror as Mirror]);
     const decision = decide(copy, this.#replica);
     switch (decision.action.do) {
       case "nothing":
@@ -255,6 +257,10 @@ export class Rejoin {
 
   get #replica(): Copy {
     return this.#mirror?.copy as Copy;
+  }
+
+  get #mirrorContext(): MirrorContext {
+    return { ...this.#context, primary: this.#context.primary.path };
   }
 
   #membership(file: Fingerprint | null): Membership {

@@ -39,6 +39,7 @@ const ON_THE_WAY_BYTES = 5 << 20;
 /** What the world may do to a replica before a start, which then goes on without it. No refusal is. */
 const ABSENT: readonly Code[] = [
   codes.REPLICA_TIMEOUT,
+  codes.IN_DOUBT,
   codes.REPLICA_FULL,
   codes.REPLICA_GONE,
   codes.REPLICA_IO,
@@ -82,6 +83,13 @@ export class Roster {
   /** Those that a commit waits for. */
   get attached(): readonly Mirror[] {
     return this.#attached;
+  }
+
+  /** Of streams: what cannot keep all that they acknowledge, and was accepted by name. */
+  get accepted(): readonly (readonly [stream: string, what: string])[] {
+    return this.#attached.flatMap(({ path, accepted }) =>
+      accepted.map((what) => [path, what] as const),
+    );
   }
 
   /** Do all hold all that is acknowledged? */

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { isStream } from "../address.ts";
 import type { LivePage } from "../observe.ts";
 
 export class Scrubber {
@@ -17,7 +18,8 @@ export class Scrubber {
   /** @param bytesPerSecond how much it reads */
   constructor(copies: readonly string[], bytesPerSecond: number, onRot: (page: LivePage) => void) {
     const url = new URL(`../scrub/scrubber${extname(import.meta.url)}`, import.meta.url);
-    const job = JSON.stringify({ copies, bytesPerSecond });
+    const files = copies.filter((copy) => !isStream(copy));
+    const job = JSON.stringify({ copies: files, bytesPerSecond });
     this.#process = spawn(process.execPath, ["--no-warnings", fileURLToPath(url), job], {
       stdio: ["pipe", "pipe", "ignore"],
       env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this

@@ -190,6 +190,12 @@ export class Slots {
     return Atomics.load(this.#cells, WORK);
   }
 
+  /** The same without blocking. */
+  async whenWork(seen: number): Promise<void> {
+    const { async, value } = Atomics.waitAsync(this.#cells, WORK, seen);
+    if (async) await value;
+  }
+
   /** Blocks until there is work after `seen` was read. */
   waitForWork(seen: number): void {
     Atomics.wait(this.#cells, WORK, seen);

@@ -8,7 +8,7 @@ import path from "node:path";
 import type { Driver } from "../driver.ts";
 import { invariant } from "../invariant.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
-import type { Copy } from "../lineage/describe.ts";
+import { type Copy, walPath } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
@@ -31,6 +31,7 @@ import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import { type Proof, prove } from "./prove.ts";
+import { assertNotRewound, recordStreams } from "./streams.ts";
 
 /**
  * Afterwards every mirror is attached, or about to be, and its replica holds, durably, what the primary
@@ -46,11 +47,14 @@ export function bringTogether(
   const glanced = mirrors.every(({ copy }) => copy !== null) ? primary.describe() : null;
   const isAtRest = glanced && mirrors.every((mirror) => atRest(glanced, mirror.copy as Copy));
   if (!isAtRest) for (const mirror of mirrors) mirror.look();
+  assertNotRewound(primary, mirrors);
+  lookDeeper(primary, mirrors);
   let copy = isAtRest ? glanced : primary.describe(); // to look takes its time
   if (takeBackUnbegun(primary.sidecar, copy)) copy = primary.describe();
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
   if (copy.file === "missing" && present[0]) {
-    if (!options.restoreMissing) refuse(copy, present);
+    // Out of a stream only the command restores: it may take long, and tells what it does.
+    if (!options.restoreMissing || furthest(present).isStream) refuse(copy, present);
     assertEnough(primary, copy, present, options);
     restoreFrom(furthest(present), primary, present);
     copy = primary.describe();
@@ -71,7 +75,10 @@ export function bringTogether(
   if (ahead.length > 0) {
     primary.disconnect();
     recordLog(primary, copy);
-    rollForward(driver, primary.sidecar, copy, furthest(ahead).copy as Copy);
+    const source = furthest(ahead);
+    const log = source.isStream ? logOf(source, primary) : walPath(source.path);
+    rollForward(driver, primary.sidecar, copy, source.copy as Copy, log);
+    if (source.isStream) fs.rmSync(log);
     copy = primary.describe();
   }
 
@@ -87,6 +94,7 @@ export function bringTogether(
   takeOffice(primary);
   attach(primary, mirrors, gate);
   rememberDisks(primary, copy, mirrors);
+  recordStreams(primary, mirrors);
 }
 
 // --- internal ---
@@ -167,6 +175,23 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   );
   foldAndStandStill(primary, position, frames);
   primary.release();
+}
+
+/** What the end of a stream does not tell its past may. */
+function lookDeeper(primary: Primary, mirrors: readonly Mirror[]): void {
+  const streams = mirrors.filter((mirror) => mirror.isStream);
+  const copy = streams.length > 0 ? primary.describe() : null;
+  for (const mirror of streams) {
+    if (copy && decideFor(copy, mirror).action.do === "refuse") mirror.refresh();
+  }
+}
+
+/** A file with the log that a stream ends in, to roll the primary forward with. */
+function logOf(mirror: Mirror, primary: Primary): string {
+  const to = `${primary.path}-lockstep-stream`;
+  mirror.post({ type: "export-log", to });
+  mirror.wait("ready");
+  return to;
 }
 
 /** The mirror whose copy contains all the others. @throws LockstepError DIVERGED if none does */
@@ -251,7 +276,10 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
       primary.foldStandingStill(copy);
     }
     const hasSums = Boolean(primary.sidecar.state.folded?.sums);
-    const first = work.find(({ action }) => action.do === "copy")?.mirror; // makes the primary's, too
+    // The first of the files makes the primary's, too.
+    const first = work.find(
+      ({ mirror, action }) => !mirror.isStream && action.do === "copy",
+    )?.mirror;
     for (const { mirror, action } of work) {
       const sums = hasSums ? "take" : mirror === first ? "both" : "make";
       prepareOne(mirror, action, membership, sums);

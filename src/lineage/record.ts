@@ -90,6 +90,9 @@ const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   apart: (value) => Array.isArray(value) && value.every(isText),
   detached: (value) => Array.isArray(value) && value.every(isDetached),
   resync: orNull((value) => isWords(value, "salt1", "salt2") && isPosition(value["to"])),
+  streams: (value) =>
+    value === undefined || (isFields(value) && Object.values(value).every(isCount)),
+  stream: (value) => value === undefined || value === null || isText(value),
 };
 
 function orNull(holds: (value: Fields) => boolean): Rule {

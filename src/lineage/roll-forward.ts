@@ -14,8 +14,17 @@ import { copyLog } from "./log-copy.ts";
 import { type Position, samePosition } from "./position.ts";
 import type { Sidecar } from "./sidecar.ts";
 
-/** Makes the primary hold what the replica holds, durably. */
-export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, replica: Copy): void {
+/**
+ * Makes the primary hold what the replica holds, durably.
+ * @param log where the replica's log is
+ */
+export function rollForward(
+  driver: Driver,
+  sidecar: Sidecar,
+  primary: Copy,
+  replica: Copy,
+  log: string,
+): void {
   const from = primary.position as Position;
   const to = replica.position as Position;
   const now = describeCopy(primary.path, sidecar).position;
@@ -25,7 +34,7 @@ export function rollForward(driver: Driver, sidecar: Sidecar, primary: Copy, rep
   foldAndRecord(driver, sidecar, { position: from, frames: logFrames(primary) });
   const fresh = `${primary.path}-lockstep-new`;
   fs.rmSync(fresh, { force: true });
-  copyLog(walPath(replica.path), fresh, to, fs.statSync(primary.path).mode);
+  copyLog(log, fresh, to, fs.statSync(primary.path).mode);
   const { salt1, salt2 } = to;
   // durable: rolled forward: recorded, then named
   sidecar.update(

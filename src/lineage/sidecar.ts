@@ -66,6 +66,9 @@ export interface SidecarState {
   readonly detached: readonly Detached[];
   /** A re-synchronisation that was begun: the log under these salts leads to this position. */
   readonly resync: (Salts & { readonly to: Position }) | null;
+  /** Of a primary: its streams by name, and a message that each has acknowledged. */
+  readonly streams?: Readonly<Record<string, number>>;
+  readonly stream?: string | null; // of a standby: what it follows, by its name
 }
 
 /** A replica that lacks acknowledged commits. */
@@ -326,14 +329,8 @@ function emptyState(role: Role): SidecarState {
     format: FORMAT,
     databaseId: null,
     copyId: crypto.randomUUID(),
-    role,
-    timeline: 1,
-    generation: null,
-    folded: null,
-    folding: false,
-    apart: [],
-    detached: [],
-    resync: null,
+    ...{ role, timeline: 1, generation: null, folded: null, folding: false },
+    ...{ apart: [], detached: [], resync: null },
   };
 }
 

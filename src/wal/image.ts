@@ -277,11 +277,15 @@ export function withImage<T>(path: string, use: (image: Image) => T, cut?: numbe
 export function pageSizeOf(fd: number, path: string | null = null): number {
   const head = new Uint8Array(HEADER_SIZE);
   const n = readFully(fd, head, 0, head.length, 0);
-  if (n === 0) return 0;
-  const value = ((head[16] as number) << 8) | (head[17] as number);
+  return n === 0 ? 0 : pageSizeIn(head.subarray(0, n), path);
+}
+
+/** The same of a file that begins with these bytes. */
+export function pageSizeIn(head: Uint8Array, path: string | null = null): number {
+  const value = ((head[16] ?? 0) << 8) | (head[17] ?? 0);
   const size = value === 1 ? 65536 : value;
-  const magic = Buffer.from(head.buffer, 0, 16).toString("latin1") === "SQLite format 3\0";
-  if (n === head.length && magic && isPageSize(size)) return size;
+  const magic = Buffer.from(head.subarray(0, 16)).toString("latin1") === "SQLite format 3\0";
+  if (head.length >= HEADER_SIZE && magic && isPageSize(size)) return size;
   throw new LockstepError(codes.NOT_A_DATABASE, {
     copy: path,
     what: "The file does not begin like a SQLite database",

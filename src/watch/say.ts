@@ -53,6 +53,15 @@ export function largeLog(primary: string, log: LogSize, readers: readonly string
   });
 }
 
+/** @param what of its servers, as `lockstep init` says it */
+export function unsafeStream(stream: string, what: string): Keyed {
+  return warned(`unsafe stream ${stream} ${what}`, {
+    ...{ kind: "unsafe-stream", copy: stream, since: ago(0), stack: null },
+    what: `What is acknowledged may be lost there, which was accepted: ${what}`,
+    next: "Set up the servers as docs/nats.md says, and leave it out of allowUnsafe",
+  });
+}
+
 export const lowSpaceKey = (copy: string): string => `low space ${copy}`;
 
 /** @param limit in bytes; 0: none; null: a twentieth of the file system, 1 GiB at most */

@@ -19,6 +19,8 @@ export interface Watched {
   /** Those that the connections of this thread have open. */
   readonly transactions: () => readonly OpenTransaction[];
   readonly log: () => say.LogSize;
+  /** What was accepted of streams that cannot keep all that they acknowledge. */
+  readonly accepted: () => readonly (readonly [stream: string, what: string])[];
 }
 
 export interface Limits {
@@ -109,6 +111,8 @@ export class Watcher {
     }
     if (this.#isClosed) return;
     this.#replace(["open-transaction"], transactions);
+    const accepted = this.#watched.accepted().map((each) => say.unsafeStream(...each));
+    this.#replace(["unsafe-stream"], accepted);
     this.#replace(["large-log"], isLarge ? [say.largeLog(primary, log, readers)] : []);
   }
 

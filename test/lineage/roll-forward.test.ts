@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
-import { describeCopy } from "../../src/lineage/describe.ts";
+import { describeCopy, walPath } from "../../src/lineage/describe.ts";
 import { rollForward } from "../../src/lineage/roll-forward.ts";
 import { Sidecar } from "../../src/lineage/sidecar.ts";
 import { runSql } from "../support/files.ts";
@@ -27,7 +27,9 @@ test("a primary that was written and closed after it was described is refused, u
   assert.ok(before.position && ahead.position);
   runSql(primary, "CREATE TABLE foreigner(a)");
   const bytes = fs.readFileSync(primary);
-  assert.throws(() => rollForward(driver, mine, before, ahead), { code: "ERR_LOCKSTEP_BUSY" });
+  assert.throws(() => rollForward(driver, mine, before, ahead, walPath(ahead.path)), {
+    code: "ERR_LOCKSTEP_BUSY",
+  });
   assert.ok(fs.readFileSync(primary).equals(bytes));
   assert.ok(!fs.existsSync(`${primary}-wal`));
 });

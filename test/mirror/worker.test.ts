@@ -27,7 +27,8 @@ class Pair {
     this.primary = scene.primary;
     this.#connection = loadDriver("node:sqlite").open(scene.primary);
     const rest = { memory: this.#memory, slots: this.#slots, timeout: 20_000, onProgress: null };
-    this.mirror = new Mirror({ driver: "node:sqlite", ...rest }, scene.replica, 0, null);
+    const where = { primary: scene.primary, addresses: [scene.replica] };
+    this.mirror = new Mirror({ driver: "node:sqlite", ...rest, ...where }, scene.replica, 0, null);
     this.mirror.look();
     this.mirror.attach(1);
     this.mirror.attachedAt();

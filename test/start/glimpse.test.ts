@@ -103,6 +103,8 @@ function atRest(
   assert.ok(seen);
   between(scene.replica, log);
   const memory = allocate(1, 1 << 20);
-  const context = { driver, memory, slots: new Slots(memory), timeout: 20_000, onProgress: null };
+  const where = { primary: scene.primary, addresses: [scene.replica] };
+  const waiting = { slots: new Slots(memory), timeout: 20_000, onProgress: null };
+  const context = { driver, memory, ...waiting, ...where };
   return { mirror: new Mirror(context, scene.replica, 0, seen), seen };
 }

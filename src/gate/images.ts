@@ -1,0 +1,115 @@
+/**
+ * Whole images of the database beside its streams, made anew from time to time: a stream can be shortened only behind one, and
+ * whoever restores reads one and what came after. While an image is made its file must stay as it is:
+ * checkpoints wait, commits do not.
+ */
+import fs from "node:fs";
+import { isStream, settingsOf } from "../address.ts";
+import { codes, LockstepError } from "../errors.ts";
+import type { SidecarState } from "../lineage/sidecar.ts";
+import type { Checkpointer } from "./checkpoint.ts";
+import type { Gate } from "./gate.ts";
+import { membershipOf } from "./membership.ts";
+import type { Mirror } from "./mirror.ts";
+import type { Primary } from "./primary.ts";
+import type { Roster } from "./roster.ts";
+
+/** So much must have been committed since the last one, unless the stream's address says `imageBytes=`. */
+const LEAST_BYTES = 64 << 20;
+/** Or a stream has so many messages since, from openings before this one. */
+const MOST_MESSAGES = 20_000;
+/** How often a checkpoint is asked for before an image can be made, in milliseconds. */
+const ASK_AGAIN_MS = 500;
+
+interface Context {
+  readonly primary: Primary;
+  readonly roster: Roster;
+  readonly gate: Gate;
+  readonly checkpointer: Checkpointer;
+}
+
+export class Images {
+  readonly #context: Context;
+  /** By number: what was asked for; null: what is usual. */
+  readonly #every: readonly (number | null)[];
+  /** What had been committed when the last one of a stream was made. */
+  readonly #madeAt = new WeakMap<Mirror, number>();
+  #under: Mirror | null = null;
+  #askedAt = 0;
+
+  /**
+   * @param addresses of the replicas, by number
+   * @throws LockstepError BAD_OPTION
+   */
+  constructor(context: Context, addresses: readonly string[]) {
+    this.#context = context;
+    this.#every = addresses.map((address) => (isStream(address) ? bytesOf(address) : null));
+  }
+
+  /** After a commit: begins with one that is due, or sees whether one is made. Does not wait. */
+  advance(): void {
+    const { roster } = this.#context;
+    if (this.#under) this.#look(this.#under);
+    const due = this.#under ? null : roster.attached.find((mirror) => this.#isDue(mirror));
+    if (due) this.#begin(due);
+  }
+
+  /** None is made any more. */
+  stop(): void {
+    this.#end();
+  }
+
+  #isDue(mirror: Mirror): boolean {
+    if (!mirror.isStream) return false;
+    const madeAt = this.#madeAt.get(mirror);
+    if (madeAt === undefined && mirror.messages > MOST_MESSAGES) return true;
+    const since = this.#context.gate.meter.bytes - (madeAt ?? 0);
+    const asked = this.#every[mirror.index];
+    if (asked) return since >= asked;
+    // Else an image costs as much as what it saves whoever restores.
+    return since >= LEAST_BYTES && since >= fs.statSync(this.#context.primary.path).size;
+  }
+
+  /** At a moment when the file holds all. */
+  #begin(mirror: Mirror): void {
+    const { primary, checkpointer, gate } = this.#context;
+    if (!primary.foldedHere()) {
+      const now = performance.now();
+      if (now - this.#askedAt > ASK_AGAIN_MS) checkpointer.hasten();
+      if (now - this.#askedAt > ASK_AGAIN_MS) this.#askedAt = now;
+      return;
+    }
+    const { position } = primary;
+    const { generation, folded } = primary.sidecar.state;
+    const { file } = folded as NonNullable<SidecarState["folded"]>;
+    checkpointer.hold();
+    this.#under = mirror;
+    this.#madeAt.set(mirror, gate.meter.bytes);
+    const base = generation?.base ?? null;
+    mirror.post({ type: "image", membership: membershipOf(primary, { position, base }, file) });
+  }
+
+  #look(mirror: Mirror): void {
+    const isLost = !this.#context.roster.attached.includes(mirror);
+    if (isLost || mirror.arrived("image-made")) this.#end();
+  }
+
+  #end(): void {
+    if (this.#under) this.#context.checkpointer.release();
+    this.#under = null;
+  }
+}
+
+// --- internal ---
+
+function bytesOf(address: string): number | null {
+  const text = settingsOf(address).get("imageBytes");
+  if (text === null) return null;
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  throw new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `In the address of the stream \`imageBytes\` is ${JSON.stringify(text)}`,
+    state: "Nothing was opened",
+    next: "Write a number of bytes",
+  });
+}
