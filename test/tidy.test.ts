@@ -16,6 +16,7 @@ const LAYERS = [
   ["invariant", "errors", "node-version"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
   [
+    "address",
     "node-version",
     "driver",
     "options",
@@ -28,11 +29,13 @@ const LAYERS = [
   ],
   ["targets/"],
   ["lineage/"],
+  ["stream/"], // the commits of a database as messages, and where these lie
   ["gate/slots", "gate/ring", "gate/messages"], // what both threads speak
   ["mirror/"], // what a worker thread does
   ["watch/"], // looks for what is not wrong yet
   ["gate/"], // what the committing thread does
   ["verify/", "verify", "restore/", "restore", "scrub/", "scrub", "status", "sync"],
+  ["standby/"], // copies out of a stream
   ["drill/", "drill", "replicate/", "replicate"],
   ["replica/"], // reads a copy that others write
   ["dropin/"], // what both drop-ins share

@@ -27,6 +27,9 @@ const commands: Commands = {
   drill: () => import("./commands/drill.ts"),
   scrub: () => import("./commands/scrub.ts"),
   restore: () => import("./commands/restore.ts"),
+  init: () => import("./commands/init.ts"),
+  follow: () => import("./commands/follow.ts"),
+  promote: () => import("./commands/promote.ts"),
   bench: () => import("./commands/bench.ts"),
   completion: () => import("./commands/completion.ts"),
 };
@@ -39,7 +42,10 @@ const usage = `Usage: lockstep COMMAND [OPTIONS] ARGUMENTS
   verify A B                 compare two copies page by page, and check both
   drill PRIMARY REPLICA…     prove that each replica restores; they may be in use
   scrub PRIMARY REPLICA…     find pages that rotted on a disk, and heal them from another copy
-  restore REPLICA DEST       make a replica the database again
+  restore REPLICA DEST       make a replica the database again; or STREAM DEST, to any commit
+  init STREAM                make a stream for a database, on NATS servers or in a directory
+  follow STREAM DEST         a warm standby: a copy that follows a stream, until stopped
+  promote DEST               make a standby the primary; the old one can no longer commit
   bench                      what replication costs on these disks
   completion SHELL           a script that completes commands and options in bash, zsh or fish
 

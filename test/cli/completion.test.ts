@@ -31,6 +31,9 @@ const all = [
   "drill",
   "scrub",
   "restore",
+  "init",
+  "follow",
+  "promote",
   "bench",
   "completion",
 ];

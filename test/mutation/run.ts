@@ -31,6 +31,7 @@ const SUITES = [
   "test/{dropin/*,*}.test.ts",
   "test/degrade/*.test.ts",
   "test/{replica,neighbours,scrub,serve}/*.test.ts",
+  "test/stream/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 const RANDOM = /sweep|random|package|shown|tidy/;

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { parseArgs } from "node:util";
 import { type DrillOptions, type DrillProgress, type DrillReport, drill } from "../../drill.ts";
 import { codes, LockstepError } from "../../errors.ts";
-import { copiesFrom } from "../copies.ts";
+import { assertFiles, copiesFrom } from "../copies.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { bytes, errorJson, type Io, UsageError } from "../io.ts";
 import { speedometer } from "../speed.ts";
@@ -50,6 +50,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     },
   });
   const { primary, replicas } = copiesFrom(positionals);
+  assertFiles("drill", [primary, ...replicas]);
   if (primary === undefined || replicas.length === 0) {
     throw new UsageError("drill takes a primary and its replicas.");
   }

@@ -9,7 +9,7 @@ import {
   type ReplicateOptions,
   replicate,
 } from "../../replicate.ts";
-import { copiesFrom } from "../copies.ts";
+import { assertFiles, copiesFrom } from "../copies.ts";
 import { bytes, errorJson, type Io, UsageError } from "../io.ts";
 import { closeAll, LISTEN_OPTIONS, listenOn } from "../listen.ts";
 import { notify, type ServiceState } from "../notify.ts";
@@ -55,6 +55,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
   const settings = readSettings(args, OPTIONS, ["primary", "replica"]);
   const named = [...settings.all("primary"), ...settings.all("replica")];
   const { primary, replicas, options: inDsn } = copiesFrom(named);
+  assertFiles("replicate", [primary, ...replicas]);
   if (primary === undefined || replicas.length === 0) {
     throw new UsageError("replicate takes a primary and at least one replica.");
   }

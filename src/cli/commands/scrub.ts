@@ -1,7 +1,7 @@
 /** `lockstep scrub`: finds pages that have rotted on a disk, and heals them from another copy. */
 import { parseArgs } from "node:util";
 import { type ScrubReport, scrub } from "../../scrub.ts";
-import { copiesFrom } from "../copies.ts";
+import { assertFiles, copiesFrom } from "../copies.ts";
 import { type Io, UsageError } from "../io.ts";
 import { speedometer } from "../speed.ts";
 
@@ -33,6 +33,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     options: { json: { type: "boolean" } },
   });
   const { primary, replicas } = copiesFrom(positionals);
+  assertFiles("scrub", [primary, ...replicas]);
   if (primary === undefined || replicas.length === 0) {
     throw new UsageError("scrub takes a primary and its replicas.");
   }

@@ -1,7 +1,7 @@
 /** `lockstep sync`: makes the replica, or brings it to what the primary holds. */
 import { parseArgs } from "node:util";
 import { type SyncReport, sync } from "../../sync.ts";
-import { copiesFrom } from "../copies.ts";
+import { assertFiles, copiesFrom } from "../copies.ts";
 import { type Io, UsageError } from "../io.ts";
 import { speedometer } from "../speed.ts";
 
@@ -30,6 +30,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     options: { json: { type: "boolean" }, from: { type: "string" } },
   });
   const { primary, replicas } = copiesFrom(positionals);
+  assertFiles("sync", [primary, ...replicas]);
   const [replica] = replicas;
   if (primary === undefined || replica === undefined || replicas.length > 1) {
     throw new UsageError("sync takes a primary and one replica.");

@@ -1,6 +1,8 @@
 /** `lockstep verify`: do two copies hold the same database? Writes neither. */
+
 import { parseArgs } from "node:util";
 import { type VerifyReport, verify } from "../../verify.ts";
+import { assertFiles } from "../copies.ts";
 import { type Io, UsageError } from "../io.ts";
 import { speedometer } from "../speed.ts";
 
@@ -27,6 +29,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     options: { json: { type: "boolean" } },
   });
   const [a, b] = positionals;
+  assertFiles("verify", positionals);
   if (a === undefined || b === undefined || positionals.length > 2) {
     throw new UsageError("verify takes two paths.");
   }
