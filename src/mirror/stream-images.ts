@@ -40,6 +40,8 @@ export class StreamImages {
   #still: Image | null = null;
   /** The same of one that was made while commits went on; or why it was not made. */
   #live: Image | Error | null = null;
+  /** What is being removed. */
+  #shortening: Promise<void> = Promise.resolve();
   /** The last generation whose first frame was sent here, with the number of that message. */
   #log: (Salts & { readonly sequence: number }) | null = null;
 
@@ -110,13 +112,20 @@ export class StreamImages {
     return true;
   }
 
+  /** Resolves when nothing is removed any more; it ends early once the signal came. */
+  async rest(): Promise<void> {
+    await this.#shortening;
+  }
+
   async #announce({ note, pageSize, of: { position, base } }: Image): Promise<void> {
     const { log, keys, writer, signal } = this.#context;
     const isKnown = this.#log && sameSalts(this.#log, position);
     const from = isKnown ? this.#log?.sequence : await beginningOf(log, position, writer.last);
     const said = { ...note, logFrom: from ?? null, install: 0 };
     await writer.snapshot(said, { position, pageSize, base }, signal);
-    shorten(log, keys, this.#keep).catch((error) => this.#warn(error));
+    this.#shortening = this.#shortening
+      .then(() => shorten(log, keys, this.#keep, signal))
+      .catch((error) => this.#warn(error));
   }
 
   async #make(membership: Membership): Promise<Image> {

@@ -262,6 +262,7 @@ class StreamWorker {
   async #close(): Promise<void> {
     this.#done = true;
     this.#ending.abort();
+    await this.#guarded(async () => this.#images?.rest());
     await this.#guarded(async () => this.#log?.close());
     this.#post({ type: "closed" });
     this.#slots.setState(this.#data.replica, states.CLOSED);

@@ -15,18 +15,23 @@ import { unwrap } from "./seal.ts";
 import { kinds, type SnapshotNote } from "./segment.ts";
 import { beganAfter, readSnapshot } from "./snapshots.ts";
 
-/** @param keep in milliseconds */
+/**
+ * @param keep in milliseconds
+ * @throws the signal's reason, before anything is removed
+ */
 export async function shorten(
   log: StreamLog,
   keys: Keys | null,
   keep: number,
-  now = Date.now(),
+  signal: AbortSignal,
 ): Promise<void> {
+  const now = Date.now();
   const ends = await log.ends();
   const there = await log.objects();
   const kept: { readonly note: SnapshotNote; readonly from: number }[] = [];
   let usable = 0;
   for await (const { sequence, time, header, wrapped, where } of backwards(log, ends)) {
+    signal.throwIfAborted();
     if (header.kind !== kinds.SNAPSHOT) continue;
     const note = readSnapshotNote(unwrap(header, wrapped, keys, where), where);
     if (!there.includes(note.object)) continue;
@@ -40,7 +45,7 @@ export async function shorten(
   if (before <= ends.first) return;
   const newest = kept[0] as (typeof kept)[number];
   // durable: nothing is removed before the newest image was read back
-  for await (const _ of readSnapshot(log, newest.note, keys));
+  for await (const _ of readSnapshot(log, newest.note, keys)) signal.throwIfAborted();
   await log.purge(before);
   const names = kept.map(({ note }) => note.object);
   for (const object of there) {
