@@ -13,6 +13,7 @@
  *     allowUnsafe=a,b         accepts by name what cannot keep the promise (stream/nats-admin.ts)
  */
 import path from "node:path";
+import { codes, LockstepError } from "./errors.ts";
 
 export const SETTINGS: readonly string[] = ["keys", "keep", "imageBytes", "allowUnsafe"];
 
@@ -41,10 +42,57 @@ export function streamName(address: string): string {
   const before = address.replace(/\?.*$/s, "").replace(/^\w+:\/\//, "");
   const [servers = "", ...name] = before.slice(before.lastIndexOf("@") + 1).split("/");
   const hosts = servers.split(",").map((host) => (/:\d+$/.test(host) ? host : `${host}:4222`));
-  return `nats://${hosts.join(",")}/${name.join("/")}`;
+  // A user or password with a "?" that is not escaped: what stands before that may be half of it.
+  const isDoubtful = !before.includes("@") && address.slice(before.length).includes("@");
+  const areHosts = hosts.every((host) => /^(\[[\da-f:.]+\]|[\w.-]+):\d+$/i.test(host));
+  if (isDoubtful || !areHosts || name.length !== 1) return "nats://…";
+  return `nats://${hosts.join(",")}/${name[0]}`;
 }
 
-/** What stands behind the question mark. */
-export function settingsOf(address: string): URLSearchParams {
-  return new URLSearchParams(/\?(.*)$/s.exec(address)?.[1] ?? "");
+/**
+ * What stands behind the question mark, by name. What is not of any stream's is left to those who know servers.
+ * @throws LockstepError BAD_OPTION if an archive's has a name that is not known, or one of these is empty or given twice
+ */
+export function settingsOf(address: string): ReadonlyMap<string, string> {
+  const query = /\?(.*)$/s.exec(address)?.[1] ?? "";
+  const isArchive = archiveDirectory(address) !== null;
+  const settings = new Map<string, string>();
+  for (const part of query === "" ? [] : query.split("&")) {
+    const equals = part.indexOf("=");
+    const name = equals < 0 ? part : part.slice(0, equals);
+    if (!SETTINGS.includes(name)) {
+      // Not what stands there: that may be half of a secret.
+      if (isArchive) throw badSetting(`there is a setting that is none of ${SETTINGS.join(", ")}`);
+      continue;
+    }
+    const value = decode(part.slice(name.length + 1));
+    if (value === null || value === "") throw badSetting(`\`${name}\` is empty, or malformed`);
+    if (settings.has(name)) throw badSetting(`\`${name}\` is given twice`);
+    settings.set(name, value);
+  }
+  return settings;
+}
+
+/** A text that may hold the address of a stream, without what may be secret in one. */
+export function masked(text: string): string {
+  return text.replace(/:\/\/.*@/s, "://…@").replace(/(:\/\/[^?]*)\?.*/s, "$1?…");
+}
+
+// --- internal ---
+
+function decode(value: string): string | null {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return null;
+  }
+}
+
+function badSetting(what: string): LockstepError {
+  return new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `In the address of a stream ${what}`,
+    state: "Nothing was opened",
+    next: "Correct what stands behind the question mark: see docs/stream.md",
+  });
 }

@@ -3,7 +3,7 @@
  */
 import path from "node:path";
 import { inspect } from "node:util";
-import { absoluteAddress, isStream } from "./address.ts";
+import { absoluteAddress, isStream, masked } from "./address.ts";
 import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit" | "barrier";
@@ -258,7 +258,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 /** Without what may be secret in the address of a stream. */
 function show(value: unknown): string {
   const options = { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 200 };
-  return inspect(value, options).replace(/\b(nats|tls):\/\/[^'"\s]*/gi, "$1://…");
+  return masked(inspect(value, options));
 }
 
 function badOption(what: string): LockstepError {

@@ -172,7 +172,7 @@ async function lookAtStream(
   try {
     let primary = before;
     for (let tries = 1; ; tries++) {
-      const tail = await readTail(log);
+      const tail = await readTail(log, keys);
       const isClear = decide(primary.copy, copyOf(name, tail)).action.do !== "refuse";
       const copy = isClear ? copyOf(name, tail) : await deepCopyOf(log, name, tail, keys);
       const { relation, because } = decide(primary.copy, copy);

@@ -1,5 +1,5 @@
 /** The stream that a command line names, opened. */
-import { isStream } from "../address.ts";
+import { isStream, masked } from "../address.ts";
 import { loadKeys } from "../stream/keys.ts";
 import { type OpenStream, openStream } from "../stream/open.ts";
 import { UsageError } from "./io.ts";
@@ -14,7 +14,9 @@ export async function openNamed(
   signal?: AbortSignal,
 ): Promise<OpenStream> {
   if (!isStream(stream)) {
-    throw new UsageError(`${stream} is no stream: nats://host/name or archive:/path is one.`);
+    throw new UsageError(
+      `${masked(stream)} is no stream: nats://host/name or archive:/path is one.`,
+    );
   }
   const given = keys === undefined ? null : await loadKeys(keys);
   const open = await openStream(stream, signal);

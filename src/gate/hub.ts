@@ -207,7 +207,7 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
-    this.#images?.advance();
+    this.#checkpoint(() => this.#images?.advance() ?? null);
     if (news && !this.#barrier) this.#gate.meter.committed(begun);
   }
 

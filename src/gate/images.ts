@@ -8,6 +8,7 @@ import { isStream, settingsOf } from "../address.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { SidecarState } from "../lineage/sidecar.ts";
 import type { Checkpointer } from "./checkpoint.ts";
+import { unlessLost } from "./fold-copies.ts";
 import type { Gate } from "./gate.ts";
 import { membershipOf } from "./membership.ts";
 import type { Mirror } from "./mirror.ts";
@@ -47,11 +48,12 @@ export class Images {
   }
 
   /** After a commit: begins with one that is due, or sees whether one is made. Does not wait. */
-  advance(): void {
+  advance(): null {
     const { roster } = this.#context;
     if (this.#under) this.#look(this.#under);
     const due = this.#under ? null : roster.attached.find((mirror) => this.#isDue(mirror));
     if (due) this.#begin(due);
+    return null;
   }
 
   /** None is made any more. */
@@ -90,8 +92,11 @@ export class Images {
   }
 
   #look(mirror: Mirror): void {
-    const isLost = !this.#context.roster.attached.includes(mirror);
-    if (isLost || mirror.arrived("image-made")) this.#end();
+    const { roster, gate } = this.#context;
+    const isLost = !roster.attached.includes(mirror);
+    // False: not yet. Null: it failed, and commits go on without it.
+    if (isLost || unlessLost(gate, mirror, () => mirror.arrived("image-made")) !== false)
+      this.#end();
   }
 
   #end(): void {
@@ -104,7 +109,7 @@ export class Images {
 
 function bytesOf(address: string): number | null {
   const text = settingsOf(address).get("imageBytes");
-  if (text === null) return null;
+  if (text === undefined) return null;
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new LockstepError(codes.BAD_OPTION, {
     copy: null,

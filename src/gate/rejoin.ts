@@ -35,7 +35,7 @@ import { Mirror, type MirrorContext } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
-import { assertNotRewound } from "./streams.ts";
+import { assertNotRewound, forgetEmptied } from "./streams.ts";
 
 /** How long after a failure it is tried again, in milliseconds: doubled each time, up to the longest. */
 const FIRST_PAUSE_MS = 500;
@@ -136,6 +136,7 @@ export class Rejoin {
   #look(): boolean {
     if (!this.#hasReported("described")) return false;
     const { action } = this.#decide();
+    forgetEmptied(this.#context.primary, [this.#mirror as Mirror]);
     if (action.do === "copy" || action.do === "delta") {
       this.#step = () => this.#prepare(action.do);
     } else {

@@ -31,7 +31,7 @@ import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import { type Proof, prove } from "./prove.ts";
-import { assertNotRewound, recordStreams } from "./streams.ts";
+import { assertNotRewound, forgetEmptied, recordStreams } from "./streams.ts";
 
 /**
  * Afterwards every mirror is attached, or about to be, and its replica holds, durably, what the primary
@@ -77,8 +77,11 @@ export function bringTogether(
     recordLog(primary, copy);
     const source = furthest(ahead);
     const log = source.isStream ? logOf(source, primary) : walPath(source.path);
-    rollForward(driver, primary.sidecar, copy, source.copy as Copy, log);
-    if (source.isStream) fs.rmSync(log);
+    try {
+      rollForward(driver, primary.sidecar, copy, source.copy as Copy, log);
+    } finally {
+      if (source.isStream) fs.rmSync(log, { force: true });
+    }
     copy = primary.describe();
   }
 
@@ -89,6 +92,7 @@ export function bringTogether(
     else nameContent(primary, proof);
     copy = primary.describe();
   }
+  forgetEmptied(primary, mirrors);
   if (primary.foreign) prepareAmongWriters(primary, copy, mirrors);
   else prepare(primary, copy, mirrors);
   takeOffice(primary);

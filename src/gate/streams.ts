@@ -21,6 +21,17 @@ export function recordStreams(primary: Primary, mirrors: readonly Mirror[]): voi
 }
 
 /**
+ * Streams that are empty, and were not: somebody has made them anew. What is on record of them is forgotten, before
+ * anything is written to them.
+ */
+export function forgetEmptied(primary: Primary, mirrors: readonly Mirror[]): void {
+  const anew = mirrors.filter(({ path, last }) => last === 0 && (primary.streams[path] ?? 0) > 0);
+  if (anew.length === 0) return;
+  noteStreams(primary, anew);
+  primary.sidecar.update({ streams: primary.streams });
+}
+
+/**
  * An empty stream is taken: somebody has made it anew, and it begins with a whole image.
  * @throws LockstepError REWOUND if a stream ends before what is on record of it
  */

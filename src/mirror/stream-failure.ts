@@ -6,7 +6,7 @@ const STATE =
   "The primary holds every acknowledged transaction; the stream may lack the one that failed";
 
 export function streamFailure(name: string, error: unknown): LockstepError {
-  if (error instanceof LockstepError) return error;
+  if (error instanceof LockstepError) return aboutTheStream(name, error);
   const cause = error as Error & { readonly file?: unknown };
   if (error instanceof InvariantError) {
     return new LockstepError(codes.WORKER_DIED, {
@@ -33,4 +33,16 @@ export function streamFailure(name: string, error: unknown): LockstepError {
     next: "See whether its servers are up, or its disk is; then reopen",
     cause,
   });
+}
+
+/** An archive's errors name its files: the copy is the stream, and the file part of what happened. */
+function aboutTheStream(name: string, error: LockstepError): LockstepError {
+  const { code, copy, what, state, next, cause } = error;
+  const isItsFile = copy !== null && name.startsWith("archive:") && isInside(copy, name);
+  if (!isItsFile) return error;
+  return new LockstepError(code, { copy: name, what: `${copy}: ${what}`, state, next, cause });
+}
+
+function isInside(file: string, archive: string): boolean {
+  return file.startsWith(`${archive.slice("archive:".length)}/`);
 }

@@ -65,7 +65,7 @@ export class StreamImages {
 
   /** Keeps the primary's file, which stands still; `begin` speaks of it. */
   async make(membership: Membership): Promise<void> {
-    this.#still = await this.#make(membership);
+    this.#still = await this.#make(membership, false);
   }
 
   /** Is there an image with which the stream is to begin anew? */
@@ -99,7 +99,7 @@ export class StreamImages {
       this.#live = made;
       this.#context.onReady();
     };
-    this.#make(membership).then(settle, settle);
+    this.#make(membership, true).then(settle, settle);
   }
 
   /** Between two messages: speaks of the live image, and lets go of what is older than is to be kept. */
@@ -117,20 +117,20 @@ export class StreamImages {
     await this.#shortening;
   }
 
-  async #announce({ note, pageSize, of: { position, base } }: Image): Promise<void> {
+  async #announce({ note, pageSize, logFrom, of: { position, base } }: Image): Promise<void> {
     const { log, keys, writer, signal } = this.#context;
-    const isKnown = this.#log && sameSalts(this.#log, position);
-    const from = isKnown ? this.#log?.sequence : await beginningOf(log, position, writer.last);
-    const said = { ...note, logFrom: from ?? null, install: 0 };
+    const said = { ...note, logFrom, install: 0 };
     await writer.snapshot(said, { position, pageSize, base }, signal);
     this.#shortening = this.#shortening
       .then(() => shorten(log, keys, this.#keep, signal))
       .catch((error) => this.#warn(error));
   }
 
-  async #make(membership: Membership): Promise<Image> {
+  async #make(membership: Membership, isLive: boolean): Promise<Image> {
     const { primary, file, position } = membership;
     const { log, keys, writer, signal, onProgress } = this.#context;
+    const known = this.#log && sameSalts(this.#log, position) ? this.#log.sequence : null;
+    const logFrom = isLive ? (known ?? (await beginningOf(log, position, writer.last))) : null;
     const { pageSize, chunks } = await imageOf(primary, onProgress);
     const note = await takeSnapshot(log, chunks, {
       ...{ after: writer.last, frame: position.frame, pageSize },
@@ -139,7 +139,7 @@ export class StreamImages {
     const now = file && readFingerprint(primary);
     // durable: an image of one position
     if (file && (!now || !sameFingerprint(now, file))) throw busy(primary);
-    return { note, pageSize, of: membership };
+    return { note, pageSize, logFrom, of: membership };
   }
 
   #warn(error: Error): void {
@@ -157,6 +157,8 @@ export class StreamImages {
 interface Image {
   readonly note: Omit<SnapshotNote, "logFrom" | "install">;
   readonly pageSize: number;
+  /** The message with frame 1 of its log; null: the stream begins anew with it. */
+  readonly logFrom: number | null;
   readonly of: Membership;
 }
 

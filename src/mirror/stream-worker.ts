@@ -95,7 +95,7 @@ class StreamWorker {
     this.#keys = keys;
     this.#log = log;
     this.#log.onLoss = (why) => this.#fail(streamFailure(this.#data.path, why));
-    this.#tail = await readTail(this.#log);
+    this.#tail = await readTail(this.#log, this.#keys);
     this.#writer = new StreamWriter(this.#log, this.#tail, this.#keys);
     this.#images = new StreamImages({
       ...{ address: this.#data.address, log, keys, writer: this.#writer },
@@ -115,6 +115,7 @@ class StreamWorker {
         return this.#post({ type: "described", copy: await this.#describe(true) });
       case "copy":
       case "delta":
+        this.#assertMine(command.membership);
         await this.#open(command.membership.databaseId, command.membership.timeline);
         await this.#keeping().make(command.membership);
         return this.#post({ type: "ready", sums: null });
@@ -150,6 +151,15 @@ class StreamWorker {
         return this.#post({ type: "ready", sums: null });
       }
     }
+  }
+
+  /** A stream that holds nothing yet may be of another database all the same, or promoted. */
+  #assertMine({ databaseId, timeline }: Membership): void {
+    const tail = this.#tail as Tail;
+    if (tail.databaseId !== null && tail.databaseId !== databaseId) {
+      throw notItsStream(this.#data.path);
+    }
+    if (tail.timeline > timeline) throw promoted(this.#data.path, tail.timeline);
   }
 
   /** The image that was kept counts once the primary's log, up to where it stands, is in the stream as well. */
@@ -205,7 +215,7 @@ class StreamWorker {
     const head = this.#slots.head();
     for (let next = ring.next(head); next; next = ring.next(head)) {
       // durable: commits that went on without this stream do not reach it
-      if (!this.#wanted()) return;
+      if (this.#failed || !this.#wanted()) return;
       for (const piece of outbox.add(next.record, next.window)) await this.#send(piece);
     }
     if (((wanted - this.#confirmed) | 0) <= 0) return;
@@ -298,9 +308,18 @@ class StreamWorker {
 function notItsStream(copy: string): LockstepError {
   return new LockstepError(codes.REPLICA_UNKNOWN, {
     copy,
-    what: "This stream is not known to be of this database",
+    what: "This stream is of another database, or what the primary holds is not proven to be its past",
     state: "Nothing was written to it",
-    next: "Name another stream (lockstep init makes one), or restore from this one",
+    next: "Open the primary with a file replica that proves its position, name another stream (lockstep init makes one), or restore from this one",
+  });
+}
+
+function promoted(copy: string, timeline: number): LockstepError {
+  return new LockstepError(codes.FENCED, {
+    copy,
+    what: `A replica was promoted: the stream is on timeline ${timeline}`,
+    state: "Nothing was written to it",
+    next: "Do not write here any more; see docs/failover.md",
   });
 }
 

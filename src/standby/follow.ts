@@ -11,7 +11,7 @@ import fs from "node:fs";
 import { type Driver, loadDriver } from "../driver.ts";
 import { codes, type LockstepError } from "../errors.ts";
 import { type Copy, describeCopy, isThere, realPath } from "../lineage/describe.ts";
-import { formatPosition, type Position } from "../lineage/position.ts";
+import { formatPosition, type Position, samePosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import { Sidecar, sidecarPath } from "../lineage/sidecar.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
@@ -217,14 +217,28 @@ async function take(whole: Whole, feed: Feed, sidecar: Sidecar, stream: string):
   }
   // Also where reading began behind the promotion.
   if (reading.state.timeline > state.timeline) feed.raise(reading.state.timeline);
+  let hasPieces = false;
   for await (const piece of whole.pieces()) {
+    hasPieces = true;
     if (await feed.deliver(piece)) continue;
-    if (whole.snapshot) {
-      const what = `The stream began anew at a snapshot, message ${whole.snapshot.sequence}: what leads there from ${formatPosition(feed.position)}, where the copy stands, is not in it`;
-      throw cannotFollow(codes.REPLICA_GONE, copy, stream, what);
-    }
+    if (whole.snapshot) throw beganAnew(copy, feed.position, stream, whole.snapshot.sequence);
     throw apart(copy, feed.position, stream);
   }
+  // A snapshot without a log: the copy holds it, or cannot get there.
+  const { snapshot } = whole;
+  if (snapshot && !hasPieces && !samePosition(feed.position, snapshot.position)) {
+    throw beganAnew(copy, feed.position, stream, snapshot.sequence);
+  }
+}
+
+function beganAnew(
+  copy: string,
+  position: Position,
+  stream: string,
+  message: number,
+): LockstepError {
+  const what = `The stream began anew at a snapshot, message ${message}: what leads there from ${formatPosition(position)}, where the copy stands, is not in it`;
+  return cannotFollow(codes.REPLICA_GONE, copy, stream, what);
 }
 
 /** Is the next one there already, so that it can be synced with what came before? */

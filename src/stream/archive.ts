@@ -268,8 +268,12 @@ export class Archive implements StreamLog {
   }
 
   async #findFirst(): Promise<number> {
-    if (this.#last < this.#purged || fs.existsSync(this.#pathOf(this.#purged))) return this.#purged;
-    throw missingHere(this.#pathOf(this.#purged));
+    for (;;) {
+      const purged = this.#purged;
+      if (this.#last < purged || fs.existsSync(this.#pathOf(purged))) return purged;
+      await this.#readPurged(); // another process may have removed more meanwhile
+      if (this.#purged <= purged) throw missingHere(this.#pathOf(purged));
+    }
   }
 
   async #shards(): Promise<string[]> {

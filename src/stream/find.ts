@@ -62,9 +62,9 @@ export async function findLog(
   position: Position,
   keys: Keys | null,
 ): Promise<number | null> {
-  for await (const { sequence, header, wrapped, where } of backwards(log, ends)) {
-    const { kind, first, base } = header;
-    if (kind === kinds.FRAMES && first === 1) {
+  for await (const { sequence, header, wrapped, where } of beginnings(log, ends)) {
+    const { kind, base } = header;
+    if (kind === kinds.FRAMES) {
       if (sameSalts(header, position) || (base && samePosition(base, position))) return sequence;
     }
     if (kind !== kinds.SNAPSHOT || !samePosition(positionOf(header), position)) continue;
@@ -72,6 +72,33 @@ export async function findLog(
     if (note.logFrom === null && note.install === 0) return sequence;
   }
   return null;
+}
+
+/**
+ * From the end on back: the messages with frame 1 of a log that counts, or may count yet; and the snapshots. A log that was
+ * to be installed may have been cut off, and then the one before it, of the same generation, is what counts.
+ */
+export async function* beginnings(log: StreamLog, ends: Ends): AsyncGenerator<Look> {
+  const ended = new Set<string>();
+  let newest: string | null = null;
+  let held: Look | null = null; // of the newest writer, and its end is still to come
+  for await (const look of backwards(log, ends)) {
+    const { kind, writer, first, place, salt1, salt2 } = look.header;
+    if (held) {
+      const isInstall = kind === kinds.SNAPSHOT && writer === held.header.writer;
+      if (!isInstall || !sameSalts(look.header, held.header)) yield held;
+      held = null;
+    }
+    if (place > 0) newest ??= writer; // a promotion may be void
+    if (kind === kinds.SNAPSHOT) yield look;
+    if (kind !== kinds.FRAMES) continue;
+    const written = `${writer} ${salt1} ${salt2}`;
+    if (look.header.ends) ended.add(written);
+    if (first !== 1) continue;
+    if (ended.has(written)) yield look;
+    else if (writer === newest) held = look;
+  }
+  if (held) yield held;
 }
 
 /** The message that holds the commit at `position`; null: none. */

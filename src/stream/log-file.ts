@@ -4,13 +4,11 @@ import { codes, LockstepError } from "../errors.ts";
 import type { Position } from "../lineage/position.ts";
 import { frameOffset, sameSalts } from "../wal/format.ts";
 import { writeFully } from "../wal/scan.ts";
+import { beginnings } from "./find.ts";
 import type { Keys } from "./keys.ts";
 import type { StreamLog } from "./log.ts";
 import { unwrap } from "./seal.ts";
 import { decodeSegment, kinds } from "./segment.ts";
-
-/** How many messages are looked at together on the way back. */
-const STEP = 256;
 
 /**
  * Writes the log that leads to `position`, where the stream ends with message `last`, to the new file `to`, and syncs it.
@@ -42,21 +40,15 @@ export async function writeLogFile(
   }
 }
 
-/** The last message that begins this generation. */
+/** The message with frame 1 of this generation. @throws LockstepError REPLICA_GONE */
 export async function beginningOf(
   log: StreamLog,
   position: Position,
   last: number,
 ): Promise<number> {
   const { first } = await log.ends();
-  for (let to = last; to >= first; to -= STEP) {
-    let found = 0;
-    for await (const { sequence, bytes } of log.read(Math.max(first, to - STEP + 1), { to })) {
-      const { header } = decodeSegment(bytes, `${log.name} message ${sequence}`);
-      const isBeginning = header.kind === kinds.FRAMES && header.first === 1;
-      if (isBeginning && sameSalts(header, position)) found = sequence;
-    }
-    if (found > 0) return found;
+  for await (const { sequence, header } of beginnings(log, { first, last })) {
+    if (header.kind === kinds.FRAMES && sameSalts(header, position)) return sequence;
   }
   throw new LockstepError(codes.REPLICA_GONE, {
     copy: log.name,

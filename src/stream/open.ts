@@ -18,7 +18,7 @@ export async function openStream(
   signal: AbortSignal = NEVER,
 ): Promise<OpenStream> {
   const source = settingsOf(address).get("keys");
-  const keys = source === null ? null : await loadKeys(source);
+  const keys = source === undefined ? null : await loadKeys(source);
   return { log: await openLog(address, signal), keys };
 }
 

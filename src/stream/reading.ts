@@ -28,6 +28,7 @@ import { type Piece, type Segment, verify } from "./piece.ts";
 import { unwrap } from "./seal.ts";
 import {
   decodeSegment,
+  isInPlace,
   kinds,
   noSegment,
   type OpenNote,
@@ -140,7 +141,7 @@ export class Reading {
       throw noSegment(where, `is of another database, ${header.databaseId}`);
     }
     // durable: a message counts only in its own place
-    if (header.place !== sequence && !isPromotion(header)) throw noSegment(where, MOVED);
+    if (!isInPlace(header, sequence)) throw noSegment(where, MOVED);
     const payload = unwrap(header, wrapped, this.#keys, where);
     const segment = { sequence, time: entry.time, header, payload };
     const taken = this.#mean(segment, where, { writer, timeline });
@@ -354,10 +355,6 @@ const UNKNOWN: Omit<StreamState, "next"> = {
   log: null,
   snapshot: null,
 };
-
-function isPromotion({ kind, place }: SegmentHeader): boolean {
-  return kind === kinds.OPEN && place === 0;
-}
 
 /** Can a reading begin with it? */
 function begins({ header, payload }: Segment, where: string): boolean {

@@ -117,6 +117,11 @@ export function positionOf(segment: SegmentHeader): Position {
   return { timeline, salt1, salt2, frame: first - 1 + frames, ...after };
 }
 
+/** Does it stand where it was written for? A promotion stands anywhere. */
+export function isInPlace({ kind, place }: SegmentHeader, sequence: number): boolean {
+  return place === sequence || (kind === kinds.OPEN && place === 0);
+}
+
 export function encodeSegment(header: SegmentHeader, wrapped: Wrapped): Uint8Array {
   const { payload, sealed } = wrapped;
   const bytes = Buffer.alloc(SEGMENT_HEADER_SIZE + payload.length);

@@ -77,11 +77,12 @@ export class StreamWriter {
     signal: AbortSignal,
   ): Promise<void> {
     invariant(timeline >= this.#timeline, "timelines only rise", { timeline });
-    this.#databaseId = databaseId;
-    this.#timeline = timeline;
     const note: OpenNote = { how: "opened", ...people() };
-    const { position, pageSize, base } = at;
-    await this.#write(this.#standing(kinds.OPEN, position, { pageSize, base }), note, signal);
+    this.#databaseId ??= databaseId;
+    const header = this.#standing(kinds.OPEN, at.position, at);
+    // Until it is there a promotion is void, or not, by the timeline before.
+    await this.#write({ ...header, timeline }, note, signal);
+    this.#timeline = timeline;
     this.#isOpen = true;
   }
 

@@ -55,7 +55,7 @@ test("an image of a file that was written meanwhile is not kept", async (t) => {
   await streamed.life((db) => streamed.put(db, 3));
   const { address, primary } = streamed;
   const { log, keys } = await openStream(address);
-  const tail = await readTail(log);
+  const tail = await readTail(log, keys);
   const writer = new StreamWriter(log, tail, keys);
   await writer.open({ databaseId: tail.databaseId as string, timeline: 1 }, tail, never);
   const images = new StreamImages({

@@ -5,6 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { masked, streamName } from "../../src/address.ts";
 import { createArchive } from "../../src/stream/archive.ts";
 import { copyDirectory, runSql } from "../support/files.ts";
 import { Streamed } from "./streamed.ts";
@@ -254,4 +255,70 @@ test("one that was made anew, and is empty, begins with a whole image", async (t
   fs.rmSync(streamed.archive, { recursive: true });
   await createArchive(streamed.archive);
   await streamed.life((db) => streamed.put(db, 3));
+});
+
+describe("what a hostile reader of the sources found", () => {
+  test("a sealed stream is not gone on with without its keys, with others, nor an open one with keys", async (t) => {
+    const directory = fs.realpathSync("/tmp");
+    const [keys, others] = ["ab", "cd"].map((byte) => {
+      const file = path.join(directory, `lockstep-keys-${byte}-${process.pid}`);
+      t.after(() => fs.rmSync(file, { force: true }));
+      fs.writeFileSync(file, `1:${byte.repeat(32)}\n`);
+      return file;
+    });
+    const sealed = await Streamed.make(t, `?keys=${keys}`);
+    await sealed.life((db) => sealed.put(db, 3));
+    const { last } = await sealed.ends();
+    const plain = sealed.address.replace(/\?.*/, "");
+    for (const address of [plain, `${plain}?keys=${others}`]) {
+      assert.throws(() => sealed.open({ replicas: [address] }), {
+        code: /ERR_LOCKSTEP_(BAD_OPTION|REPLICA_CHANGED)/,
+      });
+    }
+    assert.equal((await sealed.ends()).last, last, "nothing was written");
+    await sealed.life((db) => sealed.put(db, 3));
+    const open = await Streamed.make(t);
+    await open.life((db) => open.put(db, 3));
+    assert.throws(() => open.open({ replicas: [`${open.address}?keys=${keys}`] }), {
+      code: "ERR_LOCKSTEP_REPLICA_CHANGED",
+    });
+  });
+
+  test("a setting that is not known, given twice or empty is refused, and not what it says", async (t) => {
+    const streamed = await Streamed.make(t);
+    for (const settings of ["key=/secret", "keys=/a&keys=/secret", "keep=", "keys=%zz"]) {
+      assert.throws(
+        () => streamed.open({ replicas: [`${streamed.address}?${settings}`] }),
+        (error: Error & { code?: string }) =>
+          error.code === "ERR_LOCKSTEP_BAD_OPTION" && !/secret/.test(error.message),
+      );
+    }
+  });
+
+  test("one that was made anew is taken also if the first try to begin it is cut off", async (t) => {
+    const streamed = await Streamed.make(t);
+    await streamed.life((db) => streamed.put(db, 5));
+    fs.rmSync(streamed.archive, { recursive: true });
+    await createArchive(streamed.archive);
+    fs.rmSync(path.join(streamed.archive, "snapshots"), { recursive: true });
+    assert.throws(() => streamed.open()); // the image cannot be kept
+    assert.ok((await streamed.ends()).last > 0, "it had begun");
+    fs.mkdirSync(path.join(streamed.archive, "snapshots"));
+    await streamed.life((db) => streamed.put(db, 3));
+  });
+
+  test("what an address shows of itself", () => {
+    const shown = {
+      "nats://u:p@h,i:1/db?system=a:b": "nats://h:4222,i:1/db",
+      "tls://token@h/db": "nats://h:4222/db",
+      "nats://app:hunter?2@h/db": "nats://…",
+      "nats://a:b/c?d@h/n": "nats://…",
+      "nats://tok?en@h/db": "nats://…",
+      "archive:/a/b?keys=/k": "archive:/a/b",
+    };
+    for (const [address, name] of Object.entries(shown)) assert.equal(streamName(address), name);
+    for (const text of ["['nats://u:pa\\'ss@h/db']", "nat://u:p?x@h/db?system=s:p"]) {
+      assert.doesNotMatch(masked(text), /pa|ss@|u:|s:p/);
+    }
+  });
 });
