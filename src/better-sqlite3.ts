@@ -5,6 +5,7 @@ import "./node-version.ts";
 import { openReplica } from "./dropin/better-replica.ts";
 import { DropIn } from "./dropin/better-sqlite3.ts";
 import type * as types from "./dropin/better-sqlite3-types.ts";
+import { openStandby } from "./dropin/better-standby.ts";
 
 /** The driver's class, with Lockstep's options and the property `replication`. */
 const Database: types.DatabaseConstructor = DropIn;
@@ -33,6 +34,7 @@ declare namespace Database {
 export default Database;
 export const { SqliteError } = Database;
 export type { Replica as OpenReplica, ReplicaOptions } from "./dropin/better-replica.ts";
+export type { Standby as OpenStandby, StandbyOptions } from "./dropin/better-standby.ts";
 export { type Code, codes, LockstepError } from "./errors.ts";
 export type { Latencies } from "./histogram.ts";
 export type { ReplicaMetrics, ReplicationMetrics } from "./metrics.ts";
@@ -51,6 +53,8 @@ export type {
   ReplicationOptions,
 } from "./options.ts";
 export type { ReachOptions } from "./replica/replica.ts";
+export type { FollowProgress, FollowStatus } from "./standby/follow.ts";
+export type { KeySource } from "./stream/keys.ts";
 export type { Warning, WarningKind } from "./warning.ts";
 // What `require()` returns is the class itself, as from the driver.
-export { Database as "module.exports", openReplica };
+export { Database as "module.exports", openReplica, openStandby };

@@ -4,6 +4,7 @@
 import { loadDriver, READ } from "../driver.ts";
 import type { OptionName } from "../options.ts";
 import {
+  type Feeding,
   locateReplica,
   openOrExplain,
   type ReachOptions,
@@ -33,16 +34,18 @@ export type ReplicaOptions = Omit<
  */
 export function openReplica(path: string, options: ReplicaOptions = {}): Replica {
   const file = locateReplica("better-sqlite3", path);
-  return openOrExplain(file, () => new BetterReplica(file, options, { now: true }));
+  return openOrExplain(file, () => new BetterReplica(file, options));
 }
 
 // --- internal ---
 
-class BetterReplica extends Original implements Replica {
+/** @param feeding what brings the copy on, if closing it here ends that */
+export class BetterReplica extends Original implements Replica {
   override readonly replication = null;
   readonly #reader: Reader;
 
-  constructor(file: string, options: ReplicaOptions, quiet: { now: boolean }) {
+  constructor(file: string, options: ReplicaOptions, feeding: Feeding | null = null) {
+    const quiet = { now: true };
     super(file, {
       ...(hushed(options, quiet) as Options),
       readonly: true,
@@ -62,7 +65,7 @@ class BetterReplica extends Original implements Replica {
     };
     try {
       connection.read();
-      this.#reader = new Reader(loadDriver("better-sqlite3"), file, connection);
+      this.#reader = new Reader(loadDriver("better-sqlite3"), file, connection, feeding);
     } catch (error) {
       super.close();
       throw error;

@@ -4,6 +4,7 @@
 import type * as sqlite from "node:sqlite";
 import { loadDriver, READ } from "../driver.ts";
 import {
+  type Feeding,
   locateReplica,
   openOrExplain,
   type ReachOptions,
@@ -35,14 +36,17 @@ export function openReplica(path: string, options: ReplicaOptions = {}): Replica
 
 const WAIT_MS = 5000;
 
-class ReplicaSync extends native.DatabaseSync implements Replica {
+/** @param feeding what brings the copy on, if closing it here ends that */
+export class ReplicaSync extends native.DatabaseSync implements Replica {
   readonly replication = null;
   readonly #file: string;
+  readonly #feeding: Feeding | null;
   #reader: Reader | null = null;
 
-  constructor(file: string, options: ReplicaOptions) {
+  constructor(file: string, options: ReplicaOptions, feeding: Feeding | null = null) {
     super(file, { timeout: WAIT_MS, ...options, readOnly: true, open: false });
     this.#file = file;
+    this.#feeding = feeding;
     this.open();
   }
 
@@ -55,7 +59,8 @@ class ReplicaSync extends native.DatabaseSync implements Replica {
       };
       try {
         connection.read();
-        this.#reader = new Reader(loadDriver("node:sqlite"), this.#file, connection);
+        const driver = loadDriver("node:sqlite");
+        this.#reader = new Reader(driver, this.#file, connection, this.#feeding);
       } catch (error) {
         super.close();
         throw error;

@@ -122,7 +122,7 @@ export class StreamImages {
     const said = { ...note, logFrom, install: 0 };
     await writer.snapshot(said, { position, pageSize, base }, signal);
     this.#shortening = this.#shortening
-      .then(() => shorten(log, keys, this.#keep, signal))
+      .then(() => shorten(log, keys, this.#keep, { signal }))
       .catch((error) => this.#warn(error));
   }
 

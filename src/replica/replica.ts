@@ -3,6 +3,7 @@
  * further. Each drop-in has a class of its driver's around this (dropin/node-replica.ts,
  * dropin/better-replica.ts).
  */
+import { isStream, streamName } from "../address.ts";
 import { type Driver, type DriverName, isBusy, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { isThere, realPath } from "../lineage/describe.ts";
@@ -39,6 +40,14 @@ export interface ReplicaMethods {
   reach(position: string, options?: ReachOptions): Promise<string>;
 }
 
+/** What brings a copy on, where the connection has to do with that: standby/follower.ts. */
+export interface Feeding {
+  /** Why it has ended before it was told to; null: it has not. */
+  readonly failure: Error | null;
+  onEnd: () => void;
+  stop(): void;
+}
+
 /** The driver's connection. */
 export interface ReadConnection {
   /** Begins a read and ends it, if none is open. */
@@ -52,9 +61,13 @@ const LONGEST_TIMER_MS = 0x7fffffff;
 
 /**
  * The file that is meant, if it can be a replica that this process may read with this driver.
- * @throws LockstepError NOT_A_DATABASE, REPLICA_UNKNOWN, LOCKED
+ * @throws LockstepError BAD_OPTION, NOT_A_DATABASE, REPLICA_UNKNOWN, LOCKED
  */
 export function locateReplica(driver: DriverName, given: string): string {
+  if (isStream(given)) {
+    const next = "openStandby(STREAM, PATH) makes a copy of it at PATH and keeps that up";
+    throw refused(codes.BAD_OPTION, streamName(given), "It is a stream, and no file", next);
+  }
   const file = realPath(given);
   if (!isThere(file)) {
     throw refused(codes.NOT_A_DATABASE, file, "There is no database", "Check the path");
@@ -94,10 +107,21 @@ export class Replica {
   readonly #connection: ReadConnection;
   readonly #standing: Standing;
   readonly #waiting: Waiting<Seen>;
+  readonly #feeding: Feeding | null;
 
-  /** @param path of `locateReplica`; the connection has it open, and has read once */
-  constructor(driver: Driver, path: string, connection: ReadConnection) {
+  /**
+   * @param path of `locateReplica`; the connection has it open, and has read once
+   * @param feeding stopped when the connection is closed; if it ends before, whoever waits is told why
+   */
+  constructor(
+    driver: Driver,
+    path: string,
+    connection: ReadConnection,
+    feeding: Feeding | null = null,
+  ) {
     this.#connection = connection;
+    this.#feeding = feeding;
+    if (feeding) feeding.onEnd = () => this.#waiting.wake();
     this.#standing = new Standing(driver, path, () => connection.read());
     this.#waiting = new Waiting(path, () => this.#glance());
   }
@@ -122,6 +146,7 @@ export class Replica {
 
   /** The connection was closed: whoever waits is told. */
   close(): void {
+    this.#feeding?.stop();
     this.#waiting.wake();
   }
 
@@ -133,7 +158,9 @@ export class Replica {
           const containment = this.#standing.contains(target, seen);
           if (containment === "contained") resolve(formatPosition(seen.position));
           if (containment === "apart") reject(apart(this.#standing.path, target, seen.position));
-          return containment !== "not yet";
+          const failure = this.#feeding?.failure ?? null;
+          if (failure) reject(failure); // it will not come any further
+          return containment !== "not yet" || failure !== null;
         } catch (error) {
           reject(error);
           return true;
@@ -146,7 +173,7 @@ export class Replica {
       this.#waiting.delete(waiter);
     };
     const onAbort = (): void => give(signal?.reason);
-    const late = (): void => give(this.#deadline(target, timeout));
+    const late = (): void => give(this.#feeding?.failure ?? this.#deadline(target, timeout));
     const timer = setTimeout(late, Math.min(timeout, LONGEST_TIMER_MS));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#waiting.add(waiter);

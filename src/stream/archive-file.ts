@@ -110,6 +110,19 @@ export async function removeEmpty(directory: string): Promise<void> {
   }
 }
 
+/** Removes the files of a directory that were not written since. @returns how many there were */
+export async function sweepOld(directory: string, before: Date): Promise<number> {
+  let swept = 0;
+  for (const name of await files.readdir(directory)) {
+    const file = path.join(directory, name);
+    const stat = await files.stat(file).catch(() => null); // it may be done with meanwhile
+    if (!stat || stat.mtime >= before) continue;
+    await files.rm(file, { force: true });
+    swept++;
+  }
+  return swept;
+}
+
 // --- internal ---
 
 const HEAD_SIZE = 32;

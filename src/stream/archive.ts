@@ -29,6 +29,7 @@ import {
   numbersIn,
   readIfThere,
   removeEmpty,
+  sweepOld,
   syncNames,
   writeSynced,
   writeWhole,
@@ -174,6 +175,10 @@ export class Archive implements StreamLog {
 
   async remove(name: string): Promise<void> {
     await files.rm(this.#objectOf(name), { force: true });
+  }
+
+  async sweep(before: Date): Promise<number> {
+    return await sweepOld(path.join(this.#root, NEW), before);
   }
 
   async close(): Promise<void> {} // nothing is held open

@@ -74,6 +74,13 @@ export interface StreamLog {
   /** Removes an object; it may be gone already. */
   remove(name: string): Promise<void>;
 
+  /**
+   * Removes what is left of messages and objects whose writers died: nobody sees it, and it takes room.
+   * @param before only that to which nothing was added since, by the clock there: somebody may be writing it
+   * @returns how many there were
+   */
+  sweep(before: Date): Promise<number>;
+
   /** Called when the place is no longer what it was, while nobody waits for it. */
   onLoss: (why: LockstepError) => void;
 

@@ -111,11 +111,8 @@ export class NatsObjects {
     if (meta) await this.#purge(this.#pieces(meta.nuid), signal);
   }
 
-  /**
-   * Removes pieces that belong to no object: somebody died while writing one.
-   * @param age only those to which nothing was added for so long, in milliseconds
-   */
-  async sweep(age: number, signal: AbortSignal): Promise<number> {
+  /** Removes pieces that belong to no object. @see StreamLog.sweep */
+  async sweep(before: Date, signal: AbortSignal): Promise<number> {
     const prefix = `$O.${this.#bucket}.C.`;
     const all = await this.#subjects(`${prefix}>`, signal);
     const whole = new Set<string>();
@@ -126,7 +123,7 @@ export class NatsObjects {
     let swept = 0;
     for (const subject of all.filter((each) => !whole.has(each))) {
       const last = await this.#last(subject, signal);
-      if (last && Date.now() - last.time.getTime() < age) continue;
+      if (!last || last.time >= before) continue;
       await this.#purge(subject, signal);
       swept++;
     }

@@ -122,6 +122,10 @@ export class NatsLog implements StreamLog {
     await this.#ask((signal) => this.#objects.remove(name, signal));
   }
 
+  async sweep(before: Date): Promise<number> {
+    return await this.#ask((signal) => this.#objects.sweep(before, signal));
+  }
+
   async close(): Promise<void> {
     this.#closed.abort();
     await this.link.close();

@@ -5,6 +5,8 @@
  *   - the newest image and the one before it stay, with all messages since the older one;
  *   - to each moment within `keep` the stream can be restored: the last image before that time stays as well;
  *   - nothing is removed before the newest image was read back whole.
+ *
+ * What was left half written by somebody who died goes as well, after a day.
  */
 
 import { backwards } from "./find.ts";
@@ -23,9 +25,34 @@ export async function shorten(
   log: StreamLog,
   keys: Keys | null,
   keep: number,
-  signal: AbortSignal,
+  { signal, now = Date.now() }: { readonly signal: AbortSignal; readonly now?: number },
 ): Promise<void> {
-  const now = Date.now();
+  await removeOld(log, keys, { keep, now, signal });
+  await log.sweep(new Date(now - LEFT_MS));
+}
+
+/** `7d`, `12h` or `30m` in milliseconds; null if it is none of these. */
+export function parseKeep(text: string): number | null {
+  const [, number, unit] = /^(\d{1,6})([dhm])$/.exec(text) ?? [];
+  return number && unit ? Number(number) * (UNITS[unit] as number) : null;
+}
+
+// --- internal ---
+
+const UNITS: Record<string, number> = { d: 86_400_000, h: 3_600_000, m: 60_000 };
+
+/** How long nothing was added to what nobody is taken to be writing any more. */
+const LEFT_MS = 86_400_000;
+
+async function removeOld(
+  log: StreamLog,
+  keys: Keys | null,
+  {
+    keep,
+    now,
+    signal,
+  }: { readonly keep: number; readonly now: number; readonly signal: AbortSignal },
+): Promise<void> {
   const ends = await log.ends();
   const there = await log.objects();
   const kept: { readonly note: SnapshotNote; readonly from: number }[] = [];
@@ -53,13 +80,3 @@ export async function shorten(
     if (after !== null && after < before && !names.includes(object)) await log.remove(object);
   }
 }
-
-/** `7d`, `12h` or `30m` in milliseconds; null if it is none of these. */
-export function parseKeep(text: string): number | null {
-  const [, number, unit] = /^(\d{1,6})([dhm])$/.exec(text) ?? [];
-  return number && unit ? Number(number) * (UNITS[unit] as number) : null;
-}
-
-// --- internal ---
-
-const UNITS: Record<string, number> = { d: 86_400_000, h: 3_600_000, m: 60_000 };

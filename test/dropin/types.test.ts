@@ -8,7 +8,9 @@ import { test } from "node:test";
 import type Original from "better-sqlite3";
 import Database, {
   type OpenReplica as BetterReplica,
+  type OpenStandby as BetterStandby,
   openReplica as openBetter,
+  openStandby as openBetterStandby,
   type ReplicationHandle,
   SqliteError,
 } from "../../src/better-sqlite3.ts";
@@ -21,7 +23,9 @@ import {
   type DatabaseSyncOptions,
   LockstepError,
   type OpenReplica,
+  type OpenStandby,
   openReplica,
+  openStandby,
   type Progress,
   type ReachOptions,
   type ReplicationOptions,
@@ -108,10 +112,22 @@ export async function readers(file: string, position: string): Promise<(string |
   return [reached, node.position, better.close().position];
 }
 
+export async function standbys(stream: string, file: string): Promise<number> {
+  const node: OpenStandby = await openStandby(stream, file, { keys: "env:K", readBigInts: true });
+  const better: BetterStandby = await openBetterStandby(stream, file, {
+    keys: async () => "1:…",
+    onFailure: ({ message }) => console.log(message),
+    verbose: console.log,
+  });
+  await Promise.all([node.stopped, better.stopped]);
+  better.prepare<[], { x: number }>("SELECT x FROM t").get()?.x.toFixed();
+  return node.status.lagMs + better.status.behind + (node.failure ? 1 : 0);
+}
+
 test("what the types name is there", () => {
   for (const value of [
     ...[Database, DatabaseSync, StatementSync, Session, SqliteError, backup],
-    ...[openReplica, openBetter],
+    ...[openReplica, openBetter, openStandby, openBetterStandby],
   ]) {
     assert.equal(typeof value, "function");
   }

@@ -1,5 +1,6 @@
 /** What is answered to whom: the routes, and the three things that tell a foreign page. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import path from "node:path";
 import { test } from "node:test";
 import { codes, LockstepError } from "../../src/errors.ts";
@@ -15,6 +16,7 @@ const json = ({ text }: Answer) => JSON.parse(text);
 test("a healthy replication: healthz, status.json, metrics, on a port and on a socket", async (t) => {
   const pair = new Pair(t, "node:sqlite");
   const db = pair.open();
+  await once(db.replication as never, "warning"); // both are on one disk
   db.exec("CREATE TABLE t (x); INSERT INTO t VALUES (1)");
   for (const listen of ["127.0.0.1:0", path.join(scratch(t), "a.sock")]) {
     const { address } = await served(t, db.replication, { listen });

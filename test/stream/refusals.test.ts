@@ -213,6 +213,7 @@ describe("who may do what", { skip, concurrency: true }, () => {
     for await (const chunk of log.get("object")) assert.equal(String(chunk), "whole");
     assert.deepEqual(await log.objects(), ["object"]);
     await log.remove("object");
+    assert.equal(await log.sweep(new Date()), 0);
     // And nothing else.
     const elsewhere = cluster().url("other", { inbox: "_INBOX_w" }, WRITER, "w");
     await assert.rejects(create(elsewhere, {}, AbortSignal.timeout(3000)));

@@ -118,3 +118,12 @@ export function logEnd(copy: string): number {
   const last = scan?.commits.at(-1);
   return scan && last ? frameOffset(last.frame + 1, scan.header.pageSize) : 0;
 }
+
+/** What any user of the machine sees of how a process was started. */
+export function readArguments(pid: number): string {
+  const { status, stdout } = spawnSync("ps", ["-ww", "-o", "args=", "-p", `${pid}`], {
+    encoding: "utf8",
+  });
+  assert.equal(status, 0, "the process is there");
+  return stdout;
+}

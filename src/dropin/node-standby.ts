@@ -1,0 +1,67 @@
+/**
+ * `openStandby` for `node:sqlite`.
+ */
+
+import { locateReplica } from "../replica/replica.ts";
+import type { FollowStatus } from "../standby/follow.ts";
+import { Follower, type FollowerOptions, type StandbyMethods } from "../standby/follower.ts";
+import { type Replica, type ReplicaOptions, ReplicaSync } from "./node-replica.ts";
+
+/** A replica that is kept up from a stream as long as it is open. */
+export interface Standby extends Replica, StandbyMethods {}
+
+/** The driver's, and how to follow. */
+export type StandbyOptions = ReplicaOptions & FollowerOptions;
+
+/**
+ * A warm standby: makes a copy of what `stream` holds at `path`, or goes on with the one that is there, brings it on in a process of
+ * its own, and opens it for reading. Resolves when the copy has come to what was the stream's end at the call. Closing it stops the process; it
+ * stops as well when this process ends, however that comes.
+ * @param stream `nats://…` or `archive:…`
+ * @throws LockstepError BAD_OPTION; LOCKED if somebody follows with that copy already; REPLICA_UNKNOWN, DIVERGED or REPLICA_GONE if what
+ *   stands at `path` cannot go on; what `openReplica` throws; the signal's reason
+ */
+export async function openStandby(
+  stream: string,
+  path: string,
+  options: StandbyOptions = {},
+): Promise<Standby> {
+  const { keys, force, signal, onProgress, onFailure, ...own } = options;
+  const follower = await Follower.start(stream, path, {
+    keys,
+    force,
+    signal,
+    onProgress,
+    onFailure,
+  });
+  try {
+    return new StandbySync(locateReplica("node:sqlite", path), own, follower);
+  } catch (error) {
+    follower.stop();
+    await follower.stopped;
+    throw error;
+  }
+}
+
+// --- internal ---
+
+class StandbySync extends ReplicaSync implements Standby {
+  readonly #follower: Follower;
+
+  constructor(file: string, options: ReplicaOptions, follower: Follower) {
+    super(file, options, follower);
+    this.#follower = follower;
+  }
+
+  get status(): FollowStatus {
+    return this.#follower.status;
+  }
+
+  get failure(): Error | null {
+    return this.#follower.failure;
+  }
+
+  get stopped(): Promise<void> {
+    return this.#follower.stopped;
+  }
+}
