@@ -63,6 +63,17 @@ export const goals: readonly Goal[] = [
   ratio("barrier, 256 callers : plain NORMAL", { atLeast: 0.75 }, (of) => barrier(of, "normal")),
   ratio("barrier, 256 callers : plain FULL", { atLeast: 15 }, (of) => barrier(of, "full")),
   ratio("barrier, 256 callers : rqlite", { atLeast: 8 }, (of) => barrier(of, "rqlite")),
+  ratio(
+    "commit p50, three NATS servers : their acknowledgement",
+    { atMost: 1.3 },
+    (of) => p50(of, "stream-commit", "nats") / p50(of, "stream-commit", "publish"),
+  ),
+  ratio(
+    "barrier, 256 callers, 12 KB, three NATS servers : client alone",
+    { atLeast: 1 },
+    (of) =>
+      of("stream-barrier", "nats", "perSecond") / of("stream-barrier", "publish", "perSecond"),
+  ),
   opening(1),
   opening(10_000),
   ratio(

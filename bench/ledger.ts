@@ -23,6 +23,8 @@ export type Way = Exclude<keyof typeof ways, "limit"> | "barrier";
 export interface Settings {
   /** Beside the first; of the ways that know one copy only, it changes nothing. */
   readonly replicas?: number;
+  /** Replicas that are not files beside the first, instead of those: streams. */
+  readonly addresses?: readonly string[];
   /** The size of the log at which it is checkpointed; "own" for what the way does by itself. */
   readonly logBytes?: number | "own";
   /** A database to begin with; it is only read. */
@@ -52,7 +54,8 @@ export const copyPath = (directory: string, copy: number): string =>
   join(directory, `copy-${copy}`, "ledger.db");
 
 export function open(way: Way, directory: string, settings: Settings = {}): Opened {
-  const { replicas = 1, logBytes = LOG_BYTES, template } = settings;
+  const { addresses, logBytes = LOG_BYTES, template } = settings;
+  const replicas = addresses ? 0 : (settings.replicas ?? 1);
   const paths = Array.from({ length: 1 + replicas }, (_, copy) => copyPath(directory, copy));
   const path = paths[0]!;
   for (const each of paths) fs.mkdirSync(dirname(each), { recursive: true });
@@ -63,8 +66,8 @@ export function open(way: Way, directory: string, settings: Settings = {}): Open
     }
   }
   const databases = {
-    lockstep: () => [replicated(path, paths.slice(1), logBytes)],
-    barrier: () => [replicated(path, paths.slice(1), logBytes, "barrier")],
+    lockstep: () => [replicated(path, addresses ?? paths.slice(1), logBytes)],
+    barrier: () => [replicated(path, addresses ?? paths.slice(1), logBytes, "barrier")],
     two: () => paths.map((each) => configured(new Plain(each), "FULL", logBytes)),
     full: () => [configured(new Plain(path), "FULL", logBytes)],
     normal: () => [configured(new Plain(path), "NORMAL", logBytes)],
@@ -231,13 +234,21 @@ export function latencies(
     micros[done++] = Number(after - before) / 1000;
     before = after;
   }
-  const total = micros.subarray(0, done).reduce((sum, one) => sum + one, 0);
-  const sorted = micros.slice(0, done).sort();
+  return figuresOf(micros.subarray(0, done), percents);
+}
+
+/** What one commit after the other took, in microseconds. */
+export function figuresOf(
+  micros: Float64Array,
+  percents: Readonly<Record<string, number>> = { p50: 50, p99: 99, max: 100 },
+): Figures {
+  const total = micros.reduce((sum, one) => sum + one, 0);
+  const sorted = micros.toSorted();
   const named = Object.entries(percents).map(([name, percent]) => [
     name,
     percentile(sorted, percent),
   ]);
-  return { ...Object.fromEntries(named), perSecond: (done / total) * 1e6 };
+  return { ...Object.fromEntries(named), perSecond: (micros.length / total) * 1e6 };
 }
 
 /** How many bytes of log one transaction makes, on average. */

@@ -9,7 +9,6 @@
  * resolved already. rqlite is one node on this machine, asked over HTTP on connections that stay
  * open, one a caller, by the leanest client in Node.js; it has one copy, Lockstep two.
  */
-import { percentile } from "../figures.ts";
 import {
   accountOf,
   entries,
@@ -22,6 +21,7 @@ import {
   ways,
 } from "../ledger.ts";
 import { Rqlite } from "../peers.ts";
+import { throughput } from "../throughput.ts";
 import type { Case, Figures, Workload } from "../workload.ts";
 
 export const workload: Workload = {
@@ -66,29 +66,4 @@ async function overHttp(one: Case): Promise<Figures> {
   });
   await rqlite.stop();
   return figures;
-}
-
-/** For some seconds all callers loop; a quarter of that comes before, and is not counted. */
-async function throughput({ x: callers, scale }: Case, call: (caller: number) => Promise<unknown>) {
-  const seconds = scale.quick ? 0.4 : 3;
-  const loops = async (milliseconds: number): Promise<number[]> => {
-    const took: number[] = [];
-    const end = performance.now() + milliseconds;
-    const loop = async (_: unknown, caller: number) => {
-      for (let before = performance.now(); before < end; ) {
-        await call(caller);
-        const after = performance.now();
-        took.push(after - before);
-        before = after;
-      }
-    };
-    await Promise.all(Array.from({ length: callers }, loop));
-    return took;
-  };
-  await loops(250 * seconds);
-  const began = performance.now();
-  const took = await loops(1000 * seconds);
-  const perSecond = (took.length / (performance.now() - began)) * 1000;
-  const sorted = took.sort((a, b) => a - b);
-  return { perSecond, p50: percentile(sorted, 50), p99: percentile(sorted, 99) };
 }

@@ -29,6 +29,8 @@ export interface NatsOptions {
   readonly users?: string;
   /** More of the configuration, at its top level. */
   readonly config?: string;
+  /** Where they keep what they have. Default: the system's directory for temporary files. */
+  readonly directory?: string;
 }
 
 /** For all tests of a file. @returns what gives the servers, once the tests run */
@@ -48,7 +50,8 @@ export function natsForFile(options: NatsOptions = {}): () => NatsCluster {
 
 /** @returns servers that are ready; they end with the test */
 export async function startNats(t: Ending, options: NatsOptions = {}): Promise<NatsCluster> {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-nats-"));
+  const { directory: parent = os.tmpdir() } = options;
+  const directory = fs.mkdtempSync(path.join(parent, "lockstep-nats-"));
   const cleanUp = (): void => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   for (let attempt = 1; ; attempt++) {
     const cluster = await NatsCluster.plan(path.join(directory, `${attempt}`), options);
@@ -171,6 +174,11 @@ export class NatsServer {
 
   get monitor(): string {
     return `http://127.0.0.1:${this.#monitor}`;
+  }
+
+  /** Of its process. */
+  get pid(): number {
+    return this.#pid;
   }
 
   get isRunning(): boolean {
