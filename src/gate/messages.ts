@@ -106,6 +106,8 @@ type ReportOfAny =
       readonly messages?: number;
       readonly accepted?: readonly string[];
     }
+  /** Still at it: of work that tells no progress. */
+  | { readonly type: "alive" }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
   /** With the sums that were made, if any were wanted. */

@@ -33,6 +33,8 @@ import { StreamImages } from "./stream-images.ts";
 
 /** How often the thread looks whether anybody still waits for it, in milliseconds. */
 const GIVEN_UP_EVERY_MS = 50;
+/** How often it is told that long work goes on, in milliseconds. */
+const ALIVE_EVERY_MS = 1000;
 /** The payload of a message at most: larger ones are no faster, and take longer to be sent again. */
 const PIECE_BYTES = 512 << 10;
 
@@ -49,6 +51,7 @@ class StreamWorker {
   #ring: RingReader | null = null;
   #images: StreamImages | null = null;
   #confirmed = 0;
+  #toldAt = performance.now();
   #failed = false;
   #done = false;
 
@@ -147,7 +150,8 @@ class StreamWorker {
       case "export-log": {
         const { position, last } = this.#tail as Tail;
         invariant(position !== null, "a log leads to a position");
-        await writeLogFile(this.#held(), { position, last }, this.#keys, command.to);
+        const at = { position, last };
+        await writeLogFile(this.#held(), at, this.#keys, command.to, () => this.#alive());
         return this.#post({ type: "ready", sums: null });
       }
     }
@@ -202,7 +206,10 @@ class StreamWorker {
   async #sendLog(log: string, to: Position): Promise<void> {
     const outbox = this.#sending();
     for (const { record, window } of piecesOf(log, outbox.next(to), to)) {
-      for (const piece of outbox.add(record, window)) await this.#send(piece);
+      for (const piece of outbox.add(record, window)) {
+        await this.#send(piece);
+        this.#alive();
+      }
     }
     for (const piece of outbox.rest()) await this.#send(piece);
   }
@@ -248,7 +255,8 @@ class StreamWorker {
     const tail = this.#tail as Tail;
     const outbox = this.#outbox;
     const at = outbox ? { ...tail, position: outbox.position, base: outbox.base } : tail;
-    return deep ? deepCopyOf(this.#held(), path, at, this.#keys) : copyOf(path, at);
+    if (!deep) return copyOf(path, at);
+    return deepCopyOf(this.#held(), path, at, this.#keys, () => this.#alive());
   }
 
   /** What frames go into: made anew where the stream stood when it was opened. */
@@ -296,6 +304,14 @@ class StreamWorker {
   #opened(): StreamWriter {
     invariant(this.#writer !== null, "the stream is open");
     return this.#writer;
+  }
+
+  /** Of long work that somebody waits for: that it goes on, now and then. */
+  #alive(): void {
+    const now = performance.now();
+    if (now - this.#toldAt < ALIVE_EVERY_MS) return;
+    this.#toldAt = now;
+    this.#post({ type: "alive" });
   }
 
   #post(report: Report): void {

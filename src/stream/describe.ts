@@ -39,6 +39,7 @@ export async function deepCopyOf(
   name: string,
   tail: Tail,
   keys: Keys | null,
+  onMessage: () => void = () => {},
 ): Promise<Copy> {
   const commits: Commit[] = [];
   const history: Position[] = [];
@@ -46,6 +47,7 @@ export async function deepCopyOf(
   for await (const { sequence, bytes } of log.read(first, { to: tail.last })) {
     const where = `${log.name} message ${sequence}`;
     const { header, wrapped } = decodeSegment(bytes, where);
+    onMessage();
     if (header.ends) history.push(positionOf(header));
     const isLast = tail.position && sameSalts(header, tail.position);
     if (header.kind !== kinds.FRAMES || !isLast) continue;

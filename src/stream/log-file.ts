@@ -21,6 +21,7 @@ export async function writeLogFile(
   { position, last }: { readonly position: Position; readonly last: number },
   keys: Keys | null,
   to: string,
+  onMessage: () => void,
 ): Promise<void> {
   const begins = await beginningOf(log, position, last);
   fs.rmSync(to, { force: true });
@@ -28,6 +29,7 @@ export async function writeLogFile(
   try {
     for await (const { sequence, bytes } of log.read(begins, { to: last })) {
       const where = `${log.name} message ${sequence}`;
+      onMessage();
       const { header, wrapped } = decodeSegment(bytes, where);
       if (header.kind !== kinds.FRAMES || !sameSalts(header, position)) continue;
       const frames = unwrap(header, wrapped, keys, where);
