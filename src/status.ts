@@ -173,8 +173,9 @@ async function lookAtStream(
     let primary = before;
     for (let tries = 1; ; tries++) {
       const tail = await readTail(log, keys);
-      const isClear = decide(primary.copy, copyOf(name, tail)).action.do !== "refuse";
-      const copy = isClear ? copyOf(name, tail) : await deepCopyOf(log, name, tail, keys);
+      const quick = copyOf(name, tail);
+      const isClear = decide(primary.copy, quick).action.do !== "refuse";
+      const copy = isClear ? quick : await deepCopyOf(log, name, tail, keys);
       const { relation, because } = decide(primary.copy, copy);
       const seen = statusOf({ copy, record: null, inUse: null });
       const replica = { ...seen, relation, why: because, detached: detachedBy(primary, name) };

@@ -4,8 +4,9 @@
 
 import { locateReplica, openOrExplain } from "../replica/replica.ts";
 import type { FollowStatus } from "../standby/follow.ts";
-import { Follower, type FollowerOptions, type StandbyMethods } from "../standby/follower.ts";
+import type { Follower, FollowerOptions, StandbyMethods } from "../standby/follower.ts";
 import { BetterReplica, type Replica, type ReplicaOptions } from "./better-replica.ts";
+import { startStandby } from "./standby.ts";
 
 /** A replica that is kept up from a stream as long as it is open. */
 export interface Standby extends Replica, StandbyMethods {}
@@ -26,22 +27,10 @@ export async function openStandby(
   path: string,
   options: StandbyOptions = {},
 ): Promise<Standby> {
-  const { keys, force, signal, onProgress, onFailure, ...own } = options;
-  const follower = await Follower.start(stream, path, {
-    keys,
-    force,
-    signal,
-    onProgress,
-    onFailure,
-  });
-  try {
+  return startStandby(stream, path, options, (own, follower) => {
     const file = locateReplica("better-sqlite3", path);
     return openOrExplain(file, () => new BetterStandby(file, own, follower));
-  } catch (error) {
-    follower.stop();
-    await follower.stopped;
-    throw error;
-  }
+  });
 }
 
 // --- internal ---

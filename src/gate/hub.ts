@@ -207,7 +207,8 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
-    this.#checkpoint(() => this.#images?.advance() ?? null);
+    const images = this.#images;
+    if (images) this.#checkpoint(() => images.advance());
     if (news && !this.#barrier) this.#gate.meter.committed(begun);
   }
 

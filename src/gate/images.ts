@@ -76,9 +76,9 @@ export class Images {
   #begin(mirror: Mirror): void {
     const { primary, checkpointer, gate } = this.#context;
     if (!primary.foldedHere()) {
-      const now = performance.now();
-      if (now - this.#askedAt > ASK_AGAIN_MS) checkpointer.hasten();
-      if (now - this.#askedAt > ASK_AGAIN_MS) this.#askedAt = now;
+      if (performance.now() - this.#askedAt < ASK_AGAIN_MS) return;
+      this.#askedAt = performance.now();
+      checkpointer.hasten();
       return;
     }
     const { position } = primary;

@@ -37,8 +37,8 @@ export async function findStart(
   { to, position }: Target,
   keys: Keys | null,
 ): Promise<Start | null> {
-  if ((await log.objects()).length === 0) return null;
   const there = new Set(await log.objects());
+  if (there.size === 0) return null;
   for await (const { sequence, time, header, wrapped, where } of backwards(log, ends)) {
     if (header.kind !== kinds.SNAPSHOT) continue;
     const note = readSnapshotNote(unwrap(header, wrapped, keys, where), where);

@@ -11,6 +11,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { StreamInfo } from "@nats-io/jetstream";
 import { codes, LockstepError } from "../errors.ts";
+import { inPieces } from "./in-pieces.ts";
 import { failure, noAnswer, outcomeOf, refusal } from "./nats-errors.ts";
 import { bucketName, bucketStream, DUPLICATE_WINDOW, MESSAGE_MAX } from "./nats-layout.ts";
 import { ATTEMPT_MS, type NatsLink, pause } from "./nats-link.ts";
@@ -48,7 +49,7 @@ export class NatsObjects {
     const hash = createHash("sha256");
     let [size, pieces, named] = [0, 0, false];
     try {
-      for await (const piece of inPieces(chunks)) {
+      for await (const piece of inPieces(chunks, MESSAGE_MAX)) {
         hash.update(piece);
         size += piece.length;
         await this.#publish(subject, piece, { msgID: `${id}.${++pieces}` }, signal);
@@ -230,23 +231,4 @@ export class NatsObjects {
 /** As the servers' tools write it. */
 function padded(base64url: string): string {
   return base64url.padEnd(Math.ceil(base64url.length / 4) * 4, "=");
-}
-
-/** Copies what comes into pieces of one size; the last may be shorter. */
-async function* inPieces(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let piece = Buffer.alloc(MESSAGE_MAX);
-  let filled = 0;
-  for await (const chunk of chunks) {
-    for (let at = 0; at < chunk.length; ) {
-      const taken = Math.min(chunk.length - at, MESSAGE_MAX - filled);
-      piece.set(chunk.subarray(at, at + taken), filled);
-      filled += taken;
-      at += taken;
-      if (filled < MESSAGE_MAX) continue;
-      yield piece;
-      piece = Buffer.alloc(MESSAGE_MAX); // the client may hold the other one yet
-      filled = 0;
-    }
-  }
-  if (filled > 0) yield piece.subarray(0, filled);
 }

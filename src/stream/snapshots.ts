@@ -14,6 +14,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { codes, LockstepError } from "../errors.ts";
+import { inPieces } from "./in-pieces.ts";
 import type { Keys } from "./keys.ts";
 import type { StreamLog } from "./log.ts";
 import { unwrapBytes, type Wrap, wrapBytes } from "./seal.ts";
@@ -44,7 +45,7 @@ export async function takeSnapshot(
   async function* chunks(): AsyncGenerator<Uint8Array> {
     let number = 0;
     let held: Uint8Array | null = null; // until it is known whether it is the last
-    for await (const piece of inPieces(image)) {
+    for await (const piece of inPieces(image, CHUNK_BYTES)) {
       digest.update(piece);
       bytes += piece.length;
       if (held) yield encodeChunk(object, number++, held, false, wrap);
@@ -98,24 +99,6 @@ const LAST = 4;
 interface Head {
   readonly number: number;
   readonly last: boolean;
-}
-
-async function* inPieces(image: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let piece = new Uint8Array(CHUNK_BYTES);
-  let length = 0;
-  for await (const given of image) {
-    for (let at = 0; at < given.length; ) {
-      const n = Math.min(given.length - at, CHUNK_BYTES - length);
-      piece.set(given.subarray(at, at + n), length);
-      at += n;
-      length += n;
-      if (length < CHUNK_BYTES) continue;
-      yield piece;
-      piece = new Uint8Array(CHUNK_BYTES);
-      length = 0;
-    }
-  }
-  if (length > 0) yield piece.subarray(0, length);
 }
 
 function encodeChunk(
