@@ -4,10 +4,9 @@ import fs from "node:fs";
 import { type TestContext, test } from "node:test";
 import { type Connection, loadDriver } from "../../src/driver.ts";
 import { Mirror } from "../../src/gate/mirror.ts";
-import { RingWriter } from "../../src/gate/ring.ts";
 import { allocate, type SharedMemory, Slots } from "../../src/gate/slots.ts";
-import { scanLog } from "../../src/wal/scan.ts";
 import { Scene } from "../support/scene.ts";
+import { showLog } from "./ring-log.ts";
 
 const RING_BYTES = 1 << 20;
 
@@ -41,18 +40,7 @@ class Pair {
   /** Commits, and shows the thread the log's frames. */
   commit(): void {
     this.#connection.exec("INSERT INTO t VALUES(1000, 'x')");
-    const log = `${this.primary}-wal`;
-    const scan = scanLog(log);
-    const [end] = scan?.commits ?? [];
-    assert.ok(scan && end);
-    const { salt1, salt2, pageSize } = scan.header;
-    const { frame: frames, sum1, sum2 } = end;
-    const bytes = fs.readFileSync(log);
-    const ring = new RingWriter(this.#memory.ring);
-    const window = ring.reserve(bytes.length);
-    window.bytes.set(bytes, window.at);
-    ring.commit(window, { first: 1, frames, pageSize, salt1, salt2, sum1, sum2, ends: true });
-    this.#slots.publish(ring.publish(), true);
+    showLog(this.primary, this.#memory, this.#slots);
   }
 
   /** How much was written to the replica's log. */
