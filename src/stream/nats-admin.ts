@@ -235,7 +235,8 @@ async function findingsOf(
     for (const peer of awayOf(info)) away.add(peer);
   }
   const facts = await askServers(place, peers.size, signal);
-  for (const peer of away) if (!facts.has(peer)) peers.delete(peer);
+  // If none can be asked, that is not because one of them is away: then all are named.
+  if (facts.size > 0) for (const peer of away) if (!facts.has(peer)) peers.delete(peer);
   findings.push(...findingsAmong(peers, facts), ...versionFindings(link, facts));
   return findings;
 }
