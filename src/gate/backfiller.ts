@@ -87,13 +87,13 @@ export class Backfiller {
   /** Blocks until it has nothing to do. @throws LockstepError its failure, or that it hangs */
   wait(): void {
     const { slots, timeout } = this.#context;
-    const deadline = performance.now() + timeout;
+    let deadline = performance.now() + timeout;
     for (;;) {
       const seen = slots.bell();
       if (!this.poll()) return;
       const left = deadline - performance.now();
       if (left <= 0) throw this.#hangs();
-      slots.waitForBell(seen, left);
+      deadline += slots.waitForBell(seen, left);
     }
   }
 

@@ -157,7 +157,7 @@ export class Barrier {
         this.#gate.timeOut();
         deadline = now + this.#timeout; // of those that are left
       }
-      await this.#slots.whenBell(seen, deadline - now);
+      deadline += await this.#slots.whenBell(seen, deadline - now);
     }
   }
 }

@@ -325,7 +325,7 @@ export class Gate {
         deadline = now + this.#timeout; // of those that are left
       }
       if (now >= end) return false;
-      this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
+      deadline += this.#slots.waitForBell(seen, Math.min(deadline, end) - now);
     }
   }
 

@@ -51,7 +51,7 @@ export class Mirror {
   readonly #inbox: Report[] = [];
   #hung = false;
   #ended = false;
-  readonly #born = performance.now();
+  #born = performance.now();
 
   constructor(
     { driver, memory, slots, timeout, onProgress, primary, addresses }: MirrorContext,
@@ -121,7 +121,9 @@ export class Mirror {
       const now = performance.now();
       if (now > deadline) throw this.timedOut();
       if (this.#isStillborn()) throw this.#died(null);
-      this.#slots.waitForBell(seen, deadline - now);
+      const stopped = this.#slots.waitForBell(seen, deadline - now);
+      deadline += stopped;
+      this.#born += stopped;
     }
   }
 

@@ -113,15 +113,23 @@ export class Slots {
   /**
    * Blocks until a worker rings after `seen` was read, at most `milliseconds`, and never longer than a
    * second at once: a thread that ended, or never ran, rings no bell.
+   * @returns for how many milliseconds more it slept than that, if by far: then the process was stopped,
+   *   a container paused, and the workers with it. No deadline of theirs runs meanwhile
    */
-  waitForBell(seen: number, milliseconds: number): void {
-    Atomics.wait(this.#cells, BELL, seen, Math.min(milliseconds, SLICE_MS));
+  waitForBell(seen: number, milliseconds: number): number {
+    const slice = Math.min(milliseconds, SLICE_MS);
+    const began = performance.now();
+    Atomics.wait(this.#cells, BELL, seen, slice);
+    return stoppedFor(performance.now() - began - slice);
   }
 
-  /** The same without blocking: null if there is no need to wait. */
-  whenBell(seen: number, milliseconds: number): Promise<unknown> | null {
-    const { async, value } = Atomics.waitAsync(this.#cells, BELL, seen, milliseconds);
-    return async ? value : null;
+  /** The same without blocking. */
+  async whenBell(seen: number, milliseconds: number): Promise<number> {
+    const slice = Math.min(milliseconds, SLICE_MS);
+    const began = performance.now();
+    const { async, value } = Atomics.waitAsync(this.#cells, BELL, seen, slice);
+    if (async) await value;
+    return stoppedFor(performance.now() - began - slice);
   }
 
   giveUp(replica: number): void {
@@ -231,6 +239,11 @@ export class Turn {
 }
 
 const ABANDONED = -1;
+
+/** A machine that is merely busy delays a thread by less. */
+function stoppedFor(overslept: number): number {
+  return overslept > SLICE_MS ? overslept : 0;
+}
 
 function at(replica: number, cell: number): number {
   return PER_REPLICA + replica * CELLS_PER_REPLICA + cell;

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Reply } from "./child.ts";
 import { failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
 import { type Rule, skip } from "./shim.ts";
@@ -36,6 +37,23 @@ describe("a disk that hangs", { skip, concurrency: 2 }, () => {
     assert.ok(failed(await pair.exec("SELECT 1"), "REPLICA_TIMEOUT").error?.same);
     await hanging(pair);
   });
+
+  for (const durability of ["commit", "barrier"] as const) {
+    test(`while the whole process is stopped, ${durability}: that time does not count`, async (t) => {
+      const pair = new Pair(t, "node:sqlite", { ...TIMEOUT, durability });
+      await pair.begin();
+      pair.faults.set(hang("sync", "replica/app.db-wal"));
+      const reply = pair.insert();
+      await pair.faults.hanging();
+      pair.subject.stop();
+      await sleep(TIMEOUT_MS * 2); // it is this time that does not count
+      pair.faults.set();
+      pair.subject.resume();
+      ok(await reply);
+      ok(await pair.close());
+      await pair.recovers(TIMEOUT);
+    });
+  }
 
   test("in a checkpoint: the commit is acknowledged, the next statement is refused", async (t) => {
     const pair = new Pair(t, "better-sqlite3", { ...TIMEOUT, checkpointBytes: 30_000 });

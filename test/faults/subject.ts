@@ -63,4 +63,13 @@ export class Subject {
   kill(): void {
     this.#process.kill("SIGKILL");
   }
+
+  /** All its threads stand still until `resume`. */
+  stop(): void {
+    this.#process.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#process.kill("SIGCONT");
+  }
 }
