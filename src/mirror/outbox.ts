@@ -1,6 +1,6 @@
 /**
  * Frames on their way into a stream: verified, and packed into pieces that fit into a message. Many small
- * commits share one; a large one takes several.
+ * commits share one, as many as have room; a large one takes several.
  *
  * Invariants:
  *   - nothing goes out that does not continue the checksum chain of what went out before;
@@ -69,6 +69,11 @@ export class Outbox {
     return this.#header?.pageSize ?? 0;
   }
 
+  /** How many frames are in it. */
+  get waiting(): number {
+    return this.#position.frame - this.#first + 1;
+  }
+
   /** The first frame that has not gone in, of this generation. */
   next(generation: { readonly salt1: number; readonly salt2: number }): number {
     return sameSalts(this.#position, generation) ? this.#position.frame + 1 : 1;
@@ -110,7 +115,7 @@ export class Outbox {
     for (let frame = record.first; frame < record.first + record.frames; frame++, at += size) {
       if (frame <= have) continue;
       const withHeader = frame === 1 ? WAL_HEADER_SIZE : 0;
-      if (this.#length + withHeader + size > this.#bytes.length) yield* this.rest();
+      if (this.#length + withHeader + size > this.#bytes.length) yield* this.message();
       if (withHeader) this.#copy(window.bytes, window.at, WAL_HEADER_SIZE);
       this.#copy(window.bytes, at, size);
       this.#verify(frame, header);
@@ -121,28 +126,31 @@ export class Outbox {
     }
   }
 
-  /** All that is left: what ends transactions, and the beginning of one that has not ended. */
+  /** All that is left. */
   *rest(): Generator<Piece> {
-    const end = this.#end;
-    if (end) {
-      yield this.#piece(end.length, end.frame, end, true);
-      this.#bytes.copyWithin(0, end.length, this.#length);
-      this.#length -= end.length;
-      this.#first = end.frame + 1;
-      this.#before = end;
-      this.#end = null;
-    }
-    if (this.#length === 0) return;
-    yield this.#piece(this.#length, this.#position.frame, this.#position, false);
-    this.#length = 0;
-    this.#first = this.#position.frame + 1;
-    this.#before = this.#position;
+    while (this.#length > 0) yield* this.message();
   }
 
-  #piece(length: number, last: number, { sum1, sum2 }: Sums, ends: boolean): Piece {
+  /**
+   * What the next message takes: up to the end of the last transaction that has ended; if none has, the beginning
+   * of one. What follows that end stays, and shares a message with what is added.
+   */
+  *message(): Generator<Piece> {
+    if (this.#length === 0) return;
+    const ends = this.#end !== null;
+    const end = this.#end ?? { ...this.#position, length: this.#length };
+    yield this.#piece(end, ends);
+    this.#bytes.copyWithin(0, end.length, this.#length);
+    this.#length -= end.length;
+    this.#first = end.frame + 1;
+    this.#before = end;
+    this.#end = null;
+  }
+
+  #piece({ frame, length, sum1, sum2 }: End, ends: boolean): Piece {
     const [first, before] = [this.#first, this.#before];
     return {
-      ...{ first, frames: last - first + 1, after: { sum1, sum2 }, ends },
+      ...{ first, frames: frame - first + 1, after: { sum1, sum2 }, ends },
       before: { sum1: before.sum1, sum2: before.sum2 },
       ...{ log: this.#header as WalHeader, base: this.#base },
       bytes: this.#bytes.subarray(0, length),

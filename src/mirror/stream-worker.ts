@@ -50,6 +50,11 @@ class StreamWorker {
   #outbox: Outbox | null = null;
   #ring: RingReader | null = null;
   #images: StreamImages | null = null;
+  /** How many frames were sent. */
+  #sent = 0;
+  /** How far the ring was read, each time with how many frames will have been sent then. */
+  #read: { readonly tail: number; readonly sent: number }[] = [];
+  /** How far the ring is confirmed. */
   #confirmed = 0;
   #toldAt = performance.now();
   #failed = false;
@@ -132,6 +137,7 @@ class StreamWorker {
         return this.#post({ type: "followed" });
       case "join":
         this.#ring = new RingReader(this.#data.memory.ring, command.tail);
+        this.#read = [];
         this.#confirmed = command.tail;
         return;
       case "image":
@@ -214,27 +220,58 @@ class StreamWorker {
     for (const piece of outbox.rest()) await this.#send(piece);
   }
 
-  /** Sends all that is in the ring; if somebody waits for it, to its end, and confirms. */
+  /**
+   * Sends what is in the ring, in full messages; if somebody waits for it all of it, and what comes in meanwhile
+   * shares the messages. Confirms after each.
+   */
   async #drainRing(): Promise<void> {
     const [ring, outbox] = [this.#ring, this.#outbox];
-    if (!outbox || !ring || this.#failed) return;
+    if (!outbox || !ring) return;
     const wanted = this.#slots.wanted();
-    const head = this.#slots.head();
-    for (let next = ring.next(head); next; next = ring.next(head)) {
+    let head = this.#slots.head();
+    for (;;) {
       // durable: commits that went on without this stream do not reach it
       if (this.#failed || !this.#wanted()) return;
-      for (const piece of outbox.add(next.record, next.window)) await this.#send(piece);
+      const next = ring.next(head);
+      if (next) {
+        for (const piece of outbox.add(next.record, next.window)) await this.#deliver(piece);
+      } else {
+        if (this.#hasConfirmed(wanted)) return;
+        for (const piece of outbox.message()) await this.#deliver(piece);
+      }
+      this.#read.push({ tail: ring.tail, sent: this.#sent + outbox.waiting });
+      this.#confirm();
+      if (!this.#hasConfirmed(wanted)) head = this.#slots.head();
     }
-    if (((wanted - this.#confirmed) | 0) <= 0) return;
+  }
+
+  async #deliver(piece: Piece): Promise<void> {
     const begun = performance.now();
-    for (const piece of outbox.rest()) await this.#send(piece); // durable, in this order: sent, then confirmed
-    this.#confirmed = ring.tail;
-    this.#slots.confirm(this.#data.replica, ring.tail);
+    await this.#send(piece);
+    this.#confirm();
     this.#slots.synced(this.#data.replica, performance.now() - begun);
   }
 
+  /** Confirms the ring as far as the stream has what was read from it. */
+  #confirm(): void {
+    let tail = this.#confirmed;
+    for (let [first] = this.#read; first; [first] = this.#read) {
+      if (first.sent > this.#sent) break; // durable: what waits for its message is not confirmed
+      tail = first.tail;
+      this.#read.shift();
+    }
+    if (tail === this.#confirmed) return;
+    this.#confirmed = tail;
+    this.#slots.confirm(this.#data.replica, tail);
+  }
+
+  #hasConfirmed(wanted: number): boolean {
+    return ((wanted - this.#confirmed) | 0) <= 0;
+  }
+
   async #send(piece: Piece): Promise<void> {
-    await this.#opened().frames(piece, this.#ending.signal);
+    await this.#opened().frames(piece, this.#ending.signal); // durable: sent, then confirmed
+    this.#sent += piece.frames;
     this.#keeping().sent(piece);
   }
 

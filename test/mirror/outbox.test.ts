@@ -94,6 +94,30 @@ test("a log goes out as it is, whatever the records and the messages hold", (t) 
   );
 });
 
+test("transactions share a message, as many as have room", (t) => {
+  const made = madeLog(t);
+  const frames = made.ends.at(-2) as number; // without the large one
+  const most = 8 * frameSize(PAGE) + 32;
+  const outbox = new Outbox(most, { position: originPosition(1), header: null, base: null });
+  const pieces: Sent[] = [];
+  for (let frame = 1; frame <= frames; frame++) {
+    const next = record(made, frame, frame);
+    pieces.push(...sent(outbox.add(next.record, next.window)));
+    const { first = 1, frames: out = 0 } = pieces.at(-1) ?? {};
+    assert.equal(outbox.waiting, frame - (first + out - 1), "what has not gone out is in it");
+  }
+  pieces.push(...sent(outbox.rest()));
+  assert.ok(pieces.length > 2);
+  const lasts = pieces.map(({ first, frames }) => first + frames - 1);
+  for (const [i, last] of lasts.entries()) {
+    assert.ok(made.ends.includes(last), "none is cut");
+    const after = made.ends.find((end) => end > last) as number;
+    const [piece] = [pieces[i] as Sent];
+    const longer = piece.bytes.length + (after - last) * frameSize(PAGE);
+    assert.ok(longer > most || last === frames, "the next one had no room");
+  }
+});
+
 test("what it has already is not sent again", (t) => {
   const made = madeLog(t);
   const [, second = 0] = made.ends;
