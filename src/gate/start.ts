@@ -95,7 +95,6 @@ export function bringTogether(
   forgetEmptied(primary, mirrors);
   if (primary.foreign) prepareAmongWriters(primary, copy, mirrors);
   else prepare(primary, copy, mirrors);
-  takeOffice(primary);
   attach(primary, mirrors, gate);
   rememberDisks(primary, copy, mirrors);
   recordStreams(primary, mirrors);
@@ -320,10 +319,15 @@ function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
 type Action = Decision["action"];
 
 /** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
+function timelineToBe({ sidecar }: Primary): number {
+  const { role, timeline } = sidecar.state;
+  return role === "primary" ? timeline : timeline + 1;
+}
+
 function takeOffice(primary: Primary): void {
   const { sidecar, position } = primary;
   if (sidecar.state.role === "primary") return;
-  const timeline = sidecar.state.timeline + 1;
+  const timeline = timelineToBe(primary);
   sidecar.update(
     { role: "primary", timeline },
     {
@@ -355,11 +359,20 @@ function prepareOne(mirror: Mirror, action: Action, membership: Membership, sums
   }
 }
 
-/** Every mirror mirrors from now on; what a replica still lacks is sent and made durable. */
+/**
+ * Every mirror mirrors from now on; what a replica still lacks is sent and made durable. A stream may be refused, for its
+ * old primary still writes: then a standby is one as before, and follows. A file is locked: nobody writes that, and on no
+ * account may it be on a timeline that the primary's record does not know.
+ */
 function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void {
-  const { timeline } = primary.sidecar.state;
-  for (const mirror of mirrors) mirror.attach(timeline);
-  const positions = mirrors.map((mirror) => mirror.attachedAt());
+  const timeline = timelineToBe(primary);
+  const streams = mirrors.filter(({ isStream }) => isStream);
+  const files = mirrors.filter(({ isStream }) => !isStream);
+  // durable, in this order: a standby in office: its streams, then its record
+  const positions = attachAll(streams, timeline);
+  // durable, in this order: a standby in office: its record, then its files
+  takeOffice(primary);
+  positions.push(...attachAll(files, timeline));
   const index = primary.readIndex();
   const { position } = primary;
   if (index.frames > 0) {
@@ -370,4 +383,10 @@ function attach(primary: Primary, mirrors: readonly Mirror[], gate: Gate): void 
   if (primary.foreign) return; // held since `prepare`
   recordForeignFold(primary);
   primary.hold();
+}
+
+/** Where they stand. They are attached at the same time. */
+function attachAll(mirrors: readonly Mirror[], timeline: number): Position[] {
+  for (const mirror of mirrors) mirror.attach(timeline);
+  return mirrors.map((mirror) => mirror.attachedAt());
 }

@@ -1,6 +1,7 @@
 /**
  * The errors of a start, or a command, that is refused: which code, what was found, what settles it.
  */
+import { isStream } from "../address.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Decision } from "./decide.ts";
 import type { Copy } from "./describe.ts";
@@ -30,13 +31,18 @@ export function refusal(
         state: untouched,
         next: `To go on from the replica: lockstep sync ${pair} --from replica. To go back to the older state for good: lockstep sync ${pair} --from primary`,
       });
-    case "fenced":
+    case "fenced": {
+      const isStandby = primary.state?.role === "replica" && isStream(replica.path);
+      const bringOn = `If another copy is the primary now, use that. Else a promotion of this standby was cut off; bring it on, then open it again: lockstep follow --once ${replica.path} ${primary.path}`;
       return new LockstepError(codes.FENCED, {
         copy: primary.path,
         what: `Its replica ${replica.path} was promoted: another primary took its place`,
         state: untouched,
-        next: "Use the primary that was restored from the replica; this one is its past",
+        next: isStandby
+          ? bringOn
+          : "Use the primary that was restored from the replica; this one is its past",
       });
+    }
     case "unknown":
       return new LockstepError(codes.REPLICA_UNKNOWN, {
         copy: replica.path,
