@@ -2,7 +2,7 @@
  * A stream in a plain directory: another disk, a network share, a bucket that other tools mount or copy.
  *
  *     lockstep-archive        what this directory is: {"format": 1}
- *     purged                  {"before": n}: the messages before this one were removed
+ *     purged-0000000042       the messages before 42 were removed; of several the highest counts
  *     log/000001/0000010000   message 10,000: 10,000 messages a directory
  *     snapshots/<name>        an object: its bytes, their SHA-256 (32 bytes), "LKSO", version 1 (4 bytes)
  *     new/                    what is being written; whatever is left there after a crash may be removed
@@ -12,7 +12,8 @@
  *               32 the message                                    integers are little-endian
  *
  * A message is written under another name and synced, and then linked to its number: that fails if the number
- * is taken, and so decides between two who write, on every file system that can link.
+ * is taken, and so decides between two who write, on every file system that can link. Of two who remove neither takes back
+ * what the other has put on record, whoever comes first: each has a name of its own for that.
  */
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
@@ -153,11 +154,15 @@ export class Archive implements StreamLog {
     invariant(before <= last + 1, "only what is there is removed", { before, last });
     if (before <= first) return;
     // durable: what is to be removed is on record before it is
-    await writeWhole(this.#root, PURGED, `${JSON.stringify({ before })}\n`);
+    await writeWhole(this.#root, purgedName(before), `${before}\n`);
     this.#purged = before;
     for (let n = first; n < before; n++) {
       await files.rm(this.#pathOf(n), { force: true });
       if (n % SHARD === SHARD - 1) await removeEmpty(this.#shardOf(n));
+    }
+    for (const older of await this.#purgedOnRecord()) {
+      const file = path.join(this.#root, purgedName(older));
+      if (older < before) await files.rm(file, { force: true });
     }
   }
 
@@ -288,17 +293,12 @@ export class Archive implements StreamLog {
   }
 
   async #readPurged(): Promise<void> {
-    const file = path.join(this.#root, PURGED);
-    const bytes = await readIfThere(file);
-    if (!bytes) return;
-    let before: unknown;
-    try {
-      before = (JSON.parse(bytes.toString("utf8")) as { before: unknown }).before;
-    } catch {
-      // as what makes no sense
-    }
-    if (!Number.isSafeInteger(before) || (before as number) < 1) throw tornFile(file);
-    this.#purged = before as number;
+    this.#purged = Math.max(this.#purged, ...(await this.#purgedOnRecord()));
+  }
+
+  async #purgedOnRecord(): Promise<number[]> {
+    const names = (await namesIn(this.#root)).filter((name) => PURGED.test(name));
+    return names.map((name) => Number(name.slice(name.indexOf("-") + 1)));
   }
 
   async #untilThere(sequence: number, live: AbortSignal): Promise<void> {
@@ -333,7 +333,8 @@ export class Archive implements StreamLog {
 // --- internal ---
 
 const MARKER = "lockstep-archive";
-const PURGED = "purged";
+const PURGED = /^purged-\d{10,}$/;
+const purgedName = (before: number): string => `purged-${String(before).padStart(10, "0")}`;
 const LOG = "log";
 const OBJECTS = "snapshots";
 /** Messages a directory. */

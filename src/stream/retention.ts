@@ -6,6 +6,10 @@
  *   - to each moment within `keep` the stream can be restored: the last image before that time stays as well;
  *   - nothing is removed before the newest image was read back whole.
  *
+ * Two may do it at one time, as an old primary and the one that took its place: both keep the last two images and what comes
+ * after them, and an object whose message is still to come was begun after those. One of the two may find that
+ * what it wanted to read has been removed, and is refused (REPLICA_GONE) before it removes anything.
+ *
  * What was left half written by somebody who died goes as well, after a day.
  */
 

@@ -48,7 +48,7 @@ describe("an archive", () => {
   test("goes on over a directory's end, and lists no more than it must", async (t) => {
     const root = await made(t);
     // As if there had been so many, and most of them were removed.
-    fs.writeFileSync(path.join(root, "purged"), '{"before": 9999}');
+    fs.writeFileSync(path.join(root, "purged-0000009999"), "");
     const log = await Archive.open(root);
     for (let n = 9998; n < 10_002; n++) await log.append(message(`${n + 1}`), n, never);
     assert.deepEqual(fs.readdirSync(path.join(root, "log")), ["000000", "000001"]);
