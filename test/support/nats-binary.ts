@@ -7,9 +7,6 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 
-/** Whether a machine of CI may go without: set to true, tests that need a server fail there. */
-const NEEDED_UNDER_CI = false;
-
 /** The oldest server that is taken. */
 const OLDEST = [2, 14, 0] as const;
 /** The suite of Debian whose package is fetched. */
@@ -26,11 +23,11 @@ export function natsServer(): Found {
   return (found ??= find());
 }
 
-/** For `skip` of a test: why it does not run, or false. Under CI it may have to. */
+/** For `skip` of a test: why it does not run, or false. @throws under CI (the variable `CI` is set): there they have to run */
 export function withoutNats(): string | false {
   const server = natsServer();
   if (server.path !== null) return false;
-  if (NEEDED_UNDER_CI && process.env["CI"]) throw new Error(server.why);
+  if (process.env["CI"]) throw new Error(server.why);
   return server.why;
 }
 
