@@ -10,7 +10,7 @@ export type WarningKind =
   | "large-log"
   /** The file system of a copy has less than `lowSpaceBytes` left. */
   | "low-space"
-  /** A replica is on the primary's disk. */
+  /** A replica, an archive too, is on the primary's disk. */
   | "same-disk"
   /** A copy is on a file system whose fsync is another machine's, or a program's. */
   | "remote-disk"

@@ -1,6 +1,7 @@
 /** On which file system a copy lies: what is left of it, whether it is a disk, and which. */
 import fs from "node:fs/promises";
 import path from "node:path";
+import { archiveDirectory, isStream } from "../address.ts";
 
 export interface Place {
   /** What an unprivileged process may still write, in bytes. */
@@ -14,11 +15,16 @@ export interface Place {
   readonly disk: string;
 }
 
-/** @returns null if it cannot be told just now */
+/**
+ * @param copy its path; of a stream what it is called: an archive is a directory
+ * @returns null if it cannot be told just now, or is on servers
+ */
 export async function placeOf(copy: string): Promise<Place | null> {
+  const archive = archiveDirectory(copy);
+  if (archive === null && isStream(copy)) return null;
   try {
-    const { type, bsize, bavail, blocks } = await fs.statfs(path.dirname(copy));
-    const { dev } = await fs.stat(copy);
+    const { type, bsize, bavail, blocks } = await fs.statfs(archive ?? path.dirname(copy));
+    const { dev } = await fs.stat(archive ?? copy);
     return {
       freeBytes: bavail * bsize,
       sizeBytes: blocks * bsize,

@@ -5,7 +5,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { DatabaseSync } from "../../src/index.ts";
 import type { ReplicationHandle } from "../../src/observe.ts";
+import { status } from "../../src/status.ts";
+import { createArchive } from "../../src/stream/archive.ts";
 import type { Warning, WarningKind } from "../../src/warning.ts";
 import { Trio } from "../degrade/trio.ts";
 import { type Any, drivers, Pair } from "../dropin/pair.ts";
@@ -248,11 +251,45 @@ describe("disks", () => {
     trio.closeAndCompare(db);
   });
 
+  test("the primary's, of an archive: as of a replica in a file", async (t) => {
+    const root = fs.realpathSync(scratch(t));
+    const [primary, archive] = [path.join(root, "app.db"), path.join(root, "archive")];
+    await createArchive(archive);
+    const replicas = [`archive:${archive}?keep=1d`];
+    const db = new DatabaseSync(primary, { replicas });
+    const { copy, what } = await told(db, "same-disk");
+    assert.equal(copy, `archive:${archive}`);
+    assert.equal(what, `archive:${archive} is on the disk of ${primary}, and does not survive it`);
+    const { bavail, bsize } = fs.statfsSync(archive);
+    const { freeBytes = null } = db.replication?.metrics.replicas[0] ?? {};
+    assert.ok(Math.abs((freeBytes ?? 0) - bavail * bsize) < 1 << 30);
+    db.close();
+    const { warnings } = await status(primary, replicas);
+    assert.deepEqual(
+      warnings.filter(({ kind }) => kind === "same-disk").map((each) => each.copy),
+      [copy],
+    );
+  });
+
   const memory = fs.statfsSync("/dev/shm", { bigint: false })?.type === 0x01021994;
+  test("another, of an archive, and what that is", {
+    skip: !memory && "/dev/shm is no tmpfs",
+  }, async (t) => {
+    const archive = fs.mkdtempSync("/dev/shm/lockstep-test-");
+    t.after(() => fs.rmSync(archive, { recursive: true }));
+    await createArchive(archive);
+    const replicas = [`archive:${archive}`];
+    const db = new DatabaseSync(path.join(scratch(t), "app.db"), { replicas });
+    const { copy, what } = await told(db, "no-disk");
+    assert.equal(copy, `archive:${archive}`);
+    assert.match(what, /in memory \(tmpfs\)/);
+    assert.ok(!kindsOf(db).includes("same-disk"));
+    db.close();
+  });
+
   test("in memory it is none", { skip: !memory && "/dev/shm is no tmpfs" }, async (t) => {
     const root = fs.mkdtempSync("/dev/shm/lockstep-test-");
     t.after(() => fs.rmSync(root, { recursive: true }));
-    const { DatabaseSync } = await import("../../src/index.ts");
     const replica = path.join(root, "app.db");
     const db = new DatabaseSync(path.join(scratch(t), "app.db"), { replicas: [replica] });
     const warning = await told(db, "no-disk");
