@@ -12,6 +12,8 @@ import type { NatsPlace } from "./nats-url.ts";
 
 /** How long one question waits for its answer before it is asked again, in milliseconds. */
 export const ATTEMPT_MS = 2000;
+/** How long a server may leave all questions unanswered until another one is asked: some choices of a leader, in milliseconds. */
+const SILENCE_MS = 5000;
 
 export type Transport = typeof import("@nats-io/transport-node");
 type JetStream = typeof import("@nats-io/jetstream");
@@ -28,6 +30,10 @@ export class NatsLink {
   readonly #breaks = new Set<() => void>();
   readonly #returns = new Set<() => void>();
   #isUp = true;
+  /** Since when nothing was answered, by the monotonic clock; null: the last question was. */
+  #silentSince: number | null = null;
+  /** The server that was left for another one, until there is a connection again. */
+  #left: string | null = null;
   #closing = false;
   #lost: LockstepError | null = null;
 
@@ -81,6 +87,19 @@ export class NatsLink {
     this.#returns.delete(resolve);
   }
 
+  /**
+   * Was a question answered? A server that is cut off from the others is there, and knows of nothing: after a while the
+   * connection is made to another one.
+   */
+  heard(isAnswer: boolean): void {
+    const now = performance.now();
+    this.#silentSince = isAnswer ? null : (this.#silentSince ?? now);
+    if (this.#silentSince === null || now - this.#silentSince < SILENCE_MS || !this.#isUp) return;
+    this.#silentSince = null;
+    this.#left = this.nc.getServer();
+    this.nc.reconnect().catch(() => {}); // it is closed: nobody asks any more
+  }
+
   /** Calls when the connection breaks. @returns what ends that */
   onBreak(listener: () => void): () => void {
     this.#breaks.add(listener);
@@ -117,9 +136,12 @@ export class NatsLink {
       await this.up(signal);
       if (this.#lost) throw this.#lost;
       try {
-        return await this.once(question, signal);
+        const answer = await this.once(question, signal);
+        this.heard(true);
+        return answer;
       } catch (error) {
         if (!mayAskAgain(error)) throw error;
+        this.heard(false);
         if (!(error instanceof LockstepError)) last = error;
       }
       await pause(signal);
@@ -133,12 +155,16 @@ export class NatsLink {
   }
 
   async #watch(): Promise<void> {
-    for await (const { type } of this.nc.status()) {
-      if (type === "disconnect") {
+    for await (const status of this.nc.status()) {
+      if (status.type === "disconnect") {
         this.#isUp = false;
         for (const each of [...this.#breaks]) each();
-      } else if (type === "reconnect") {
+      } else if (status.type === "reconnect") {
         this.#isUp = true;
+        this.#silentSince = null;
+        const isSame = status.server === this.#left;
+        this.#left = null;
+        if (isSame) this.nc.reconnect().catch(() => {}); // the client begins with the first in its list
         for (const each of [...this.#returns]) each();
       }
     }

@@ -195,9 +195,11 @@ export class NatsObjects {
         const { expect, msgID } = options;
         const all = { msgID, expect: { ...expect, streamName: this.#stream }, timeout: ATTEMPT_MS };
         await link.once(() => link.js.publish(subject, bytes, all), signal);
+        link.heard(true);
         return;
       } catch (error) {
         const outcome = outcomeOf(error, link.shown);
+        link.heard(outcome.kind !== "unknown");
         if (outcome.kind === "refused") throw outcome.error;
         if (outcome.kind === "taken") throw this.#exists(subject);
         last = error;

@@ -58,6 +58,7 @@ export async function append(
       const there = await stream.find(place, signal).catch(() => null);
       if (there) return equal(there.bytes, message) ? acknowledged(stream, place) : there;
     }
+    stream.link.heard(false); // also a place that is taken by nothing: who says so may lead no more
     await pause(signal);
   }
   const { shown, link } = stream;
@@ -96,6 +97,7 @@ export async function force(
         searched = entry.sequence;
       }
     }
+    stream.link.heard(false);
     await pause(signal);
   }
   const { shown, link } = stream;
@@ -165,6 +167,7 @@ function acknowledged(stream: NatsStream, sequence: number): null {
 }
 
 function acknowledgedAt(stream: NatsStream, sequence: number): number {
+  stream.link.heard(true);
   stream.acknowledged = Math.max(stream.acknowledged, sequence);
   return sequence;
 }

@@ -1,5 +1,5 @@
 /**
- * Real NATS servers on loopback, for tests: one or three, each in a directory of its own, which sync
+ * Real NATS servers for tests, on loopback if nothing else is said: one or three, each in a directory of its own, which sync
  * before they acknowledge. They end with the test, and with the process if that dies: each is held by
  * a shell that kills it when the pipe from us closes.
  */
@@ -31,6 +31,17 @@ export interface NatsOptions {
   readonly config?: string;
   /** Where they keep what they have. Default: the system's directory for temporary files. */
   readonly directory?: string;
+  /** Where each of them runs. Default: all on loopback. */
+  readonly hosts?: readonly Host[];
+}
+
+export interface Host {
+  /** Its address for clients. */
+  readonly address: string;
+  /** Its address for the other servers. */
+  readonly route: string;
+  /** What its command is put behind: `ip netns exec …`. */
+  readonly within: readonly string[];
 }
 
 /** For all tests of a file. @returns what gives the servers, once the tests run */
@@ -81,14 +92,17 @@ export class NatsCluster {
   static async plan(directory: string, options: NatsOptions): Promise<NatsCluster> {
     const count = options.servers ?? 3;
     const ports = await freePorts(3 * count);
-    const routes = ports.slice(2 * count);
-    const servers = routes.map((route, i) => {
+    const hosts = Array.from({ length: count }, (_, i) => options.hosts?.[i] ?? LOOPBACK);
+    const routes = hosts.map((host, i) => `${host.route}:${ports[2 * count + i]}`);
+    const servers = hosts.map((host, i) => {
       const where = path.join(directory, `n${i + 1}`);
       fs.mkdirSync(where, { recursive: true });
-      const [client, monitor] = [ports[i] as number, ports[count + i] as number];
-      const config = configOf(`n${i + 1}`, where, { client, monitor, route, routes }, options);
+      const [port, monitor] = [ports[i] as number, ports[count + i] as number];
+      const [client, http] = [`${host.address}:${port}`, `${host.address}:${monitor}`];
+      const listen = { client, http, route: routes[i] as string, routes };
+      const config = configOf(`n${i + 1}`, where, listen, options);
       fs.writeFileSync(path.join(where, "server.conf"), config);
-      return new NatsServer(`n${i + 1}`, where, client, monitor);
+      return new NatsServer(`n${i + 1}`, where, host, { port, monitor });
     });
     return new NatsCluster(servers);
   }
@@ -121,7 +135,7 @@ export class NatsCluster {
     user = USER,
     password = PASSWORD,
   ): string {
-    const hosts = this.servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
+    const hosts = this.servers.map(({ address, port }) => `${address}:${port}`).join(",");
     const query = new URLSearchParams(options).toString();
     const who = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
     return `nats://${who}@${hosts}/${name}${query === "" ? "" : `?${query}`}`;
@@ -159,21 +173,31 @@ export class NatsCluster {
 
 export class NatsServer {
   readonly name: string;
+  /** For clients. */
+  readonly address: string;
   readonly port: number;
   readonly directory: string;
+  readonly #within: readonly string[];
   readonly #monitor: number;
   #holder: ChildProcess | null = null;
   #pid = 0;
 
-  constructor(name: string, directory: string, port: number, monitor: number) {
+  constructor(
+    name: string,
+    directory: string,
+    { address, within }: Host,
+    { port, monitor }: { readonly port: number; readonly monitor: number },
+  ) {
     this.name = name;
     this.directory = directory;
+    this.address = address;
     this.port = port;
+    this.#within = within;
     this.#monitor = monitor;
   }
 
   get monitor(): string {
-    return `http://127.0.0.1:${this.#monitor}`;
+    return `http://${this.address}:${this.#monitor}`;
   }
 
   /** Of its process. */
@@ -191,12 +215,12 @@ export class NatsServer {
     if (server.path === null) throw new Error(server.why);
     const log = fs.openSync(path.join(this.directory, "log"), "a");
     // The shell lives as long as our end of its pipe; what it holds dies with it.
-    const script = `"$0" -c "$1" </dev/null >&3 2>&3 & echo $!; read _; kill -9 $!; wait`;
-    const holder = spawn(
-      "/bin/sh",
-      ["-c", script, server.path, path.join(this.directory, "server.conf")],
-      { detached: true, stdio: ["pipe", "pipe", "ignore", log] },
-    );
+    const script = `"$@" </dev/null >&3 2>&3 & echo $!; read _; kill -9 $!; wait`;
+    const command = [...this.#within, server.path, "-c", path.join(this.directory, "server.conf")];
+    const holder = spawn("/bin/sh", ["-c", script, "sh", ...command], {
+      detached: true,
+      stdio: ["pipe", "pipe", "ignore", log],
+    });
     fs.closeSync(log);
     this.#holder = holder;
     const [line] = await once(holder.stdout as NodeJS.ReadableStream, "data");
@@ -263,25 +287,29 @@ export async function until(
 
 // --- internal ---
 
-interface Ports {
-  readonly client: number;
-  readonly monitor: number;
-  readonly route: number;
-  readonly routes: readonly number[];
+const LOOPBACK: Host = { address: "127.0.0.1", route: "127.0.0.1", within: [] };
+
+/** Addresses with ports. */
+interface Listen {
+  readonly client: string;
+  readonly http: string;
+  readonly route: string;
+  /** Of all servers. */
+  readonly routes: readonly string[];
 }
 
-function configOf(name: string, directory: string, ports: Ports, options: NatsOptions): string {
-  const { client, monitor, route, routes } = ports;
-  const others = routes.map((port) => `nats://route:routes@127.0.0.1:${port}`);
+function configOf(name: string, directory: string, listen: Listen, options: NatsOptions): string {
+  const { client, http, route, routes } = listen;
+  const others = routes.map((each) => `nats://route:routes@${each}`);
   const cluster = `cluster {
   name: test
-  listen: 127.0.0.1:${route}
+  listen: ${route}
   routes: [${others.join(", ")}]
   authorization { user: route, password: routes }
 }`;
   return `server_name: ${name}
-listen: 127.0.0.1:${client}
-http: 127.0.0.1:${monitor}
+listen: ${client}
+http: ${http}
 jetstream {
   store_dir: ${JSON.stringify(path.join(directory, "store"))}
   max_memory_store: 64MB
