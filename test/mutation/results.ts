@@ -29,7 +29,7 @@ export interface Result {
 export class Results {
   readonly #tree: string;
   readonly #kept: Record<string, Result>;
-  readonly #published = publishedKillers();
+  readonly #published = publishedRows();
 
   /** @param tree where the marks' files are as they are tried */
   constructor(tree: string) {
@@ -45,7 +45,7 @@ export class Results {
 
   /** What killed it last, whatever the source was then. */
   lastKiller(mark: Mark): Killer | null {
-    return this.#kept[idOf(mark)]?.killer ?? this.#published.get(idOf(mark)) ?? null;
+    return this.#kept[idOf(mark)]?.killer ?? this.#published.get(idOf(mark))?.killer ?? null;
   }
 
   keep(mark: Mark, result: Omit<Result, "digest">): void {
@@ -54,10 +54,13 @@ export class Results {
     fs.writeFileSync(KEPT, `${JSON.stringify(this.#kept, null, 1)}\n`);
   }
 
-  /** Writes docs/mutation.md. */
+  /** Writes docs/mutation.md. What was not tried since its file changed stays there as it was. */
   publish(marks: readonly Mark[]): void {
     const rows = marks.map((mark) => {
-      const { killer, seconds } = this.of(mark) ?? {};
+      const result = this.of(mark);
+      const before = this.#published.get(idOf(mark));
+      if (!result && before) return before.row;
+      const { killer, seconds } = result ?? {};
       const { file = "**none yet**", test = "" } = killer ?? {};
       const cells = [
         mark.name,
@@ -82,15 +85,15 @@ export class Results {
 }
 
 /** The table in docs/mutation.md, read. */
-function publishedKillers(): Map<string, Killer> {
-  const killers = new Map<string, Killer>();
-  for (const line of fs.readFileSync(PAGE, "utf8").split("\n")) {
-    const [, name, what, source, file, test] = line
+function publishedRows(): Map<string, { readonly row: string; readonly killer: Killer }> {
+  const rows = new Map<string, { row: string; killer: Killer }>();
+  for (const row of fs.readFileSync(PAGE, "utf8").split("\n")) {
+    const [, name, what, source, file, test] = row
       .split(/(?<!\\)\|/)
       .map((cell) => cell.trim().replaceAll("\\|", "|"));
     if (!source?.startsWith("src/") || !name || !file || !test) continue;
     const mark = { file: source, line: 0, name, what: what as Mark["what"] };
-    killers.set(idOf(mark), { file, test });
+    rows.set(idOf(mark), { row, killer: { file, test } });
   }
-  return killers;
+  return rows;
 }

@@ -11,7 +11,7 @@
  *   --suite    look through these test files, and no others
  *   --again    also marks whose result is known and whose file is as it was then
  *   --quick    try only what killed a mutant before, no further suites
- *   --publish  write docs/mutation.md
+ *   --publish  write docs/mutation.md; what was not tried since its file changed stays there as it was
  */
 import fs from "node:fs";
 import { parseArgs } from "node:util";
@@ -31,7 +31,7 @@ const SUITES = [
   "test/{dropin/*,*}.test.ts",
   "test/degrade/*.test.ts",
   "test/{replica,neighbours,scrub,serve}/*.test.ts",
-  "test/stream/*.test.ts",
+  "test/{stream,standby}/*.test.ts",
   "test/powercut/*.test.ts",
 ];
 const RANDOM = /sweep|random|package|shown|tidy/;
