@@ -9,6 +9,8 @@ import type { Warning } from "./warning.ts";
 
 export interface ReplicaStatus {
   readonly path: string;
+  /** What its record calls this copy, as long as it lasts; null while that is not known, and of a stream. */
+  readonly copyId: string | null;
   /**
    * "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged.
    * With `onReplicaFailure: "degrade"` also "detached": commits go on without it; "rejoining": they wait

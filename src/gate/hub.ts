@@ -84,7 +84,8 @@ export class Hub {
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, checkpointBytes, durability, minCopies, onProgress } = options;
     const { replicas: addresses } = options;
-    const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses };
+    const known = (stream: string): number => this.#primary.streams[stream] ?? 0;
+    const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses, known };
     const places = placesOf(key, addresses, absent);
     this.#primary = new Primary(loadDriver(driver), key, options.foreign !== undefined);
     const mirrors: Mirror[] = [];

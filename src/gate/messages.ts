@@ -25,6 +25,8 @@ export interface WorkerData {
   readonly path: string;
   /** Where it is: of a file the same; of a stream with what nobody should read. */
   readonly address: string;
+  /** The last message that a stream has acknowledged, as far as that is on record; 0: none. */
+  readonly known: number;
   /** The primary's path. */
   readonly primary: string;
   readonly driver: DriverName;
@@ -112,7 +114,8 @@ type ReportOfAny =
   | { readonly type: "compared"; readonly differing: number; readonly pages: number }
   /** With the sums that were made, if any were wanted. */
   | { readonly type: "ready"; readonly sums: SumsRecord | null }
-  | { readonly type: "attached"; readonly position: Position }
+  /** `copyId`: what its record calls it; null if it has none. */
+  | { readonly type: "attached"; readonly position: Position; readonly copyId: string | null }
   | { readonly type: "followed" }
   | { readonly type: "image-made" }
   | { readonly type: "may-fold" }

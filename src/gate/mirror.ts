@@ -37,6 +37,8 @@ export class Mirror {
   failure: LockstepError | null = null;
   /** What the replica is: as the worker found it under its lock, or else as it was glimpsed. */
   copy: Copy | null;
+  /** What its record calls the replica; null while that is not known. */
+  copyId: string | null;
   /** Of a stream: how many messages it had since its last image when it was looked at. */
   messages = 0;
   /** What cannot keep all that it acknowledges, and was accepted by name. */
@@ -54,7 +56,7 @@ export class Mirror {
   #born = performance.now();
 
   constructor(
-    { driver, memory, slots, timeout, onProgress, primary, addresses }: MirrorContext,
+    { driver, memory, slots, timeout, onProgress, primary, addresses, known }: MirrorContext,
     path: string,
     index: number,
     glimpsed: Copy | null,
@@ -64,6 +66,7 @@ export class Mirror {
     this.isStream = isStream(address);
     this.index = index;
     this.copy = glimpsed;
+    this.copyId = glimpsed?.state?.copyId ?? null;
     this.#slots = slots;
     this.#timeout = timeout;
     this.#onProgress = onProgress;
@@ -71,6 +74,7 @@ export class Mirror {
     this.#port = port1;
     const workerData: WorkerData = {
       ...{ replica: index, path, address, primary, driver, memory, port: port2 },
+      known: known(path),
     };
     const script = this.isStream ? "stream-worker" : "worker";
     this.#worker = new Worker(
@@ -268,6 +272,7 @@ export class Mirror {
       this.accepted = report.accepted ?? this.accepted;
       this.#isLooked = true;
     }
+    if (report.type === "attached") this.copyId = report.copyId;
     this.last = report.last ?? this.last;
     if (report.type === "progress") this.#onProgress?.(report.progress);
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
@@ -294,6 +299,8 @@ export interface MirrorContext {
   readonly primary: string;
   /** Where the replicas are, by number: paths, and addresses of streams. */
   readonly addresses: readonly string[];
+  /** The last message that a stream has acknowledged, as far as that is on record; 0: none. */
+  readonly known: (stream: string) => number;
   readonly driver: DriverName;
   readonly memory: SharedMemory;
   readonly slots: Slots;

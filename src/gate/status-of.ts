@@ -37,6 +37,7 @@ export function statusOf(
       const held = mark ? mark.position : failed ? null : durable;
       return {
         path,
+        copyId: mirror?.copyId ?? null,
         state: failed ? "failed" : isClosed ? "closed" : stateOf(member),
         position: held && formatPosition(held),
         lag: held && log ? framesBetween(held, log) : 0,

@@ -45,6 +45,11 @@ export function readProof(copy: string, copyId: string | null): Proof | null {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
   }
+  return parseProof(text, copyId);
+}
+
+/** The same of what was read from there. */
+export function parseProof(text: string, copyId: string | null): Proof | null {
   const found = parse(text);
   if (!found || found["format"] !== FORMAT || found["copyId"] !== copyId) return null;
   const { at, proven, position, why, provenAt } = found;

@@ -99,7 +99,8 @@ class StreamWorker {
   }
 
   async #look(): Promise<void> {
-    const { log, keys, accepted } = await openToWrite(this.#data.address, this.#ending.signal);
+    const { address, known } = this.#data;
+    const { log, keys, accepted } = await openToWrite(address, known, this.#ending.signal);
     this.#keys = keys;
     this.#log = log;
     this.#log.onLoss = (why) => this.#fail(streamFailure(this.#data.path, why));
@@ -190,7 +191,7 @@ class StreamWorker {
     await this.#open(databaseId, timeline);
     const outbox = this.#sending();
     outbox.onTimeline(timeline);
-    this.#post({ type: "attached", position: outbox.position });
+    this.#post({ type: "attached", position: outbox.position, copyId: null });
     this.#slots.setState(this.#data.replica, states.ATTACHED);
   }
 

@@ -195,7 +195,7 @@ class Worker {
     // may begin a new one. Now the index says so, and no new reader will be in that commit's way.
     const { folded } = this.#held().state;
     if (log && folded && samePosition(folded.position, position)) this.#delivery.fold();
-    this.#post({ type: "attached", position });
+    this.#post({ type: "attached", position, copyId: this.#held().state.copyId });
     this.#slots.setState(this.#data.replica, states.ATTACHED);
   }
 

@@ -3,14 +3,17 @@
  * the background, one file at a time and none while one hangs, for a replica's disk may.
  */
 import fs from "node:fs/promises";
-import { proofPath } from "../lineage/proof.ts";
+import { parseProof, proofPath } from "../lineage/proof.ts";
+import type { ReplicaStatus } from "../observe.ts";
+
+type Replica = Pick<ReplicaStatus, "path" | "copyId">;
 
 export class Proofs {
-  readonly #replicas: readonly string[];
+  readonly #replicas: () => readonly Replica[];
   readonly #proven = new Map<string, string>();
   #reading: Promise<void> | null = null;
 
-  constructor(replicas: readonly string[]) {
+  constructor(replicas: () => readonly Replica[]) {
     this.#replicas = replicas;
     this.refresh();
   }
@@ -29,19 +32,20 @@ export class Proofs {
   }
 
   async #read(): Promise<void> {
-    for (const replica of this.#replicas) {
-      const at = await read(proofPath(replica));
-      if (at) this.#proven.set(replica, at);
-      else this.#proven.delete(replica);
+    for (const { path, copyId } of this.#replicas()) {
+      if (copyId === null) continue; // away: what was known of it stays
+      const at = await read(path, copyId);
+      if (at) this.#proven.set(path, at);
+      else this.#proven.delete(path);
     }
   }
 }
 
-/** The property `provenAt` of the JSON in it; null if there is none, or it cannot be read just now. */
-async function read(file: string): Promise<string | null> {
+/** When this copy last did restore; null if never, or if that cannot be read just now. */
+async function read(path: string, copyId: string): Promise<string | null> {
   try {
-    const proof = JSON.parse(await fs.readFile(file, "utf8")) as { provenAt?: unknown };
-    const time = typeof proof.provenAt === "string" ? Date.parse(proof.provenAt) : Number.NaN;
+    const proof = parseProof(await fs.readFile(proofPath(path), "utf8"), copyId);
+    const time = Date.parse(proof?.provenAt ?? "");
     return Number.isNaN(time) ? null : new Date(time).toISOString();
   } catch {
     return null; // no proof is what is to be said then, too

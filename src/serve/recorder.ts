@@ -30,7 +30,7 @@ export class Recorder {
   constructor(handle: ReplicationHandle) {
     this.#handle = handle;
     this.#counted = [handle.metrics];
-    this.proofs = new Proofs(handle.status.replicas.map(({ path }) => path));
+    this.proofs = new Proofs(() => handle.status.replicas);
     this.#timer = setInterval(() => this.sample(), SECONDS * 1000).unref();
     this.#unlisten = this.#listen();
   }

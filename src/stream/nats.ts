@@ -18,6 +18,11 @@ import { type NatsPlace, parseNatsUrl } from "./nats-url.ts";
 export interface NatsLogOptions {
   /** How long what takes no signal waits for an answer, in milliseconds. Default 30000. */
   readonly timeout?: number;
+  /**
+   * The last message that it has acknowledged, as far as that is on record. A server that leads no more, and does not
+   * know that yet, may say that it ends earlier: it is asked again for a while. Default 0.
+   */
+  readonly known?: number;
 }
 
 export class NatsLog implements StreamLog {
@@ -51,12 +56,15 @@ export class NatsLog implements StreamLog {
   static async open(
     url: string,
     signal: AbortSignal,
-    { timeout = 30_000 }: NatsLogOptions = {},
+    { timeout = 30_000, known = 0 }: NatsLogOptions = {},
   ): Promise<NatsLog> {
     const place = parseNatsUrl(url);
     const link = await NatsLink.connect(place, signal);
     try {
-      return new NatsLog(place, await NatsStream.open(link, place.name, signal), timeout);
+      const stream = await NatsStream.open(link, place.name, signal);
+      // One that is empty was made anew: that is for the caller to judge.
+      if (known > 0 && (await stream.ends(0, signal)).last > 0) stream.acknowledged = known;
+      return new NatsLog(place, stream, timeout);
     } catch (error) {
       await link.close();
       throw refusal(error, place.shown);

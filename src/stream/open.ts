@@ -16,34 +16,37 @@ export interface OpenStream {
 export async function openStream(
   address: string,
   signal: AbortSignal = NEVER,
+  known = 0,
 ): Promise<OpenStream> {
   const source = settingsOf(address).get("keys");
   const keys = source === undefined ? null : await loadKeys(source);
-  return { log: await openLog(address, signal), keys };
+  return { log: await openLog(address, known, signal), keys };
 }
 
 /**
  * The same for whoever writes it.
+ * @param known the last message that it has acknowledged, as far as that is on record; 0: none
  * @returns with what cannot keep the promise and was accepted by name
  * @throws LockstepError UNSAFE besides
  */
 export async function openToWrite(
   address: string,
+  known: number,
   signal: AbortSignal,
 ): Promise<OpenStream & { readonly accepted: readonly string[] }> {
   const isArchive = archiveDirectory(address) !== null;
   const accepted = isArchive ? [] : await checkServers(address, signal);
-  return { ...(await openStream(address, signal)), accepted };
+  return { ...(await openStream(address, signal, known)), accepted };
 }
 
 // --- internal ---
 
 const NEVER = new AbortController().signal;
 
-async function openLog(address: string, signal: AbortSignal): Promise<StreamLog> {
+async function openLog(address: string, known: number, signal: AbortSignal): Promise<StreamLog> {
   const directory = archiveDirectory(address);
   if (directory !== null) return (await import("./archive.ts")).Archive.open(directory);
-  return (await import("./nats.ts")).NatsLog.open(address, signal);
+  return (await import("./nats.ts")).NatsLog.open(address, signal, { known });
 }
 
 async function checkServers(address: string, signal: AbortSignal): Promise<string[]> {

@@ -22,7 +22,13 @@ class Pair {
     const { primary, address } = streamed;
     this.#connection = loadDriver("node:sqlite").open(primary);
     const rest = { memory: this.#memory, slots: this.#slots, timeout: 20_000, onProgress: null };
-    const context = { driver: "node:sqlite" as const, ...rest, primary, addresses: [address] };
+    const context = {
+      driver: "node:sqlite" as const,
+      ...rest,
+      primary,
+      addresses: [address],
+      known: () => 0,
+    };
     this.mirror = new Mirror(context, address, 0, null);
     this.mirror.look();
     this.mirror.attach(1);

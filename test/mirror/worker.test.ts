@@ -27,7 +27,12 @@ class Pair {
     this.#connection = loadDriver("node:sqlite").open(scene.primary);
     const rest = { memory: this.#memory, slots: this.#slots, timeout: 20_000, onProgress: null };
     const where = { primary: scene.primary, addresses: [scene.replica] };
-    this.mirror = new Mirror({ driver: "node:sqlite", ...rest, ...where }, scene.replica, 0, null);
+    this.mirror = new Mirror(
+      { driver: "node:sqlite", ...rest, ...where, known: () => 0 },
+      scene.replica,
+      0,
+      null,
+    );
     this.mirror.look();
     this.mirror.attach(1);
     this.mirror.attachedAt();

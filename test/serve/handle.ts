@@ -20,7 +20,10 @@ export class Still {
   status: ReplicationStatus = {
     primary: { path: "/a/app.db", position: "1/0/1/0", logBytes: 4152 },
     replicas: [
-      { path: '/b/"app"\\.db', state: "mirroring", position: "1/0/1/0", lag: 0, lastError: null },
+      {
+        ...{ path: '/b/"app"\\.db', copyId: "b", state: "mirroring", position: "1/0/1/0" },
+        ...{ lag: 0, lastError: null },
+      },
     ],
     waits: 0,
     rot: [],

@@ -105,6 +105,6 @@ function atRest(
   const memory = allocate(1, 1 << 20);
   const where = { primary: scene.primary, addresses: [scene.replica] };
   const waiting = { slots: new Slots(memory), timeout: 20_000, onProgress: null };
-  const context = { driver, memory, ...waiting, ...where };
+  const context = { driver, memory, ...waiting, ...where, known: () => 0 };
   return { mirror: new Mirror(context, scene.replica, 0, seen), seen };
 }

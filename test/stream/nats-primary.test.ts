@@ -4,10 +4,12 @@ import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
+import type { NatsLog } from "../../src/stream/nats.ts";
 import { create } from "../../src/stream/nats-admin.ts";
+import { openStream } from "../../src/stream/open.ts";
 import { type Ending, scratch } from "../scratch.ts";
 import { natsForFile, withoutNats } from "../support/nats.ts";
-import { soon } from "./messages.ts";
+import { all, soon } from "./messages.ts";
 import { Streamed } from "./streamed.ts";
 
 const cluster = natsForFile();
@@ -50,6 +52,24 @@ describe("a primary with a stream on three servers", { skip: withoutNats() }, ()
     db.close();
     second.close();
     await clone.assertEqual();
+  });
+
+  test("it ends before what is on record: not before its servers were asked for a while", async (t) => {
+    const streamed = await streamedOn(t);
+    await streamed.life((db) => streamed.put(db, 3));
+    const { log } = await openStream(streamed.address);
+    const messages = await all(log.read(1, { to: (await log.ends()).last }));
+    await (log as NatsLog).link.jsm.streams.delete(`LOCKSTEP_primary${places}`);
+    await log.close();
+    await create(streamed.address, {}, soon());
+    const shorter = (await openStream(streamed.address)).log;
+    for (const [i, { bytes }] of messages.slice(0, -1).entries()) {
+      assert.equal(await shorter.append(bytes, i, soon()), null);
+    }
+    const held = new RegExp(`ends at message ${messages.length - 1}, and held ${messages.length}`);
+    assert.throws(() => streamed.open(), { code: "ERR_LOCKSTEP_REWOUND", what: held });
+    assert.equal((await shorter.ends()).last, messages.length - 1);
+    await shorter.close();
   });
 
   test("the server that leads is killed and comes back: commits wait, and none is lost", async (t) => {

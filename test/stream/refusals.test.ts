@@ -124,6 +124,25 @@ describe("a stream that is not what it was", { skip, concurrency: true }, () => 
     assert.equal((await failure(log.ends())).code, codes.REWOUND);
   });
 
+  test("shorter than what is on record of it: asked again, then rewound; empty, it is a new one", async (t) => {
+    const url = await newPlace();
+    const log = await openLog(t, url);
+    await fill(log, 2);
+    const knowing = async (known: number): Promise<NatsLog> => {
+      const opened = await NatsLog.open(url, soon(), { known });
+      t.after(() => opened.close());
+      return opened;
+    };
+    const asked = (await knowing(3)).ends();
+    await log.ends(); // it was told of two messages by now
+    await fill(log, 1);
+    assert.deepEqual(await asked, { first: 1, last: 3 });
+    assert.equal((await failure((await knowing(4)).ends())).code, codes.REWOUND);
+    const empty = await NatsLog.open(await newPlace(), soon(), { known: 4 });
+    t.after(() => empty.close());
+    assert.deepEqual(await empty.ends(), { first: 1, last: 0 });
+  });
+
   test("shorter than a writer knows from before: in doubt, then rewound", async (t) => {
     const log = await openLog(t, await newPlace());
     await fill(log, 2);
