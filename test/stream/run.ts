@@ -33,7 +33,7 @@ const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const LOCKSTEP = path.join(HERE, "../../src/cli/main.ts");
 /** How long a primary or a standby may take to be back after it was killed, in milliseconds. */
-const BACK_MS = 120_000;
+const BACK_MS = 240_000;
 
 /** The process that commits, begun again whenever it ends. */
 class Primary {
@@ -156,7 +156,7 @@ async function harm(
   await delay(random.between(500, 6000));
   if (isPause) server.resume();
   else await server.start();
-  await cluster.ready();
+  await cluster.ready(BACK_MS);
 }
 
 const reason = withoutNats();

@@ -125,6 +125,9 @@ export class NatsCluster {
       if (this.servers.length === 1) return true;
       const leader = (await this.servers[0]?.ask("jsz"))?.["meta_cluster"]?.leader;
       return typeof leader === "string" && leader !== "";
+    }).catch(async (error: Error) => {
+      const said = await Promise.all(this.servers.map((server) => server.health()));
+      throw new Error(`${error.message}\n${said.join("\n")}`);
     });
   }
 
@@ -243,6 +246,12 @@ export class NatsServer {
 
   resume(): void {
     process.kill(this.#pid, "SIGCONT");
+  }
+
+  /** What it says of its health, for a test that failed. */
+  async health(): Promise<string> {
+    const answer = await this.ask("healthz").catch((error: Error) => error.message);
+    return `${this.name}: ${JSON.stringify(answer)}\n${this.log}`;
   }
 
   async isHealthy(): Promise<boolean> {
