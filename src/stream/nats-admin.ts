@@ -234,7 +234,7 @@ async function findingsOf(
     for (const peer of peersOf(info)) peers.add(peer);
     for (const peer of awayOf(info)) away.add(peer);
   }
-  const facts = await askServers(place, peers.size, signal);
+  const facts = await askServers(place, peers, signal);
   // If none can be asked, that is not because one of them is away: then all are named.
   if (facts.size > 0) for (const peer of away) if (!facts.has(peer)) peers.delete(peer);
   findings.push(...findingsAmong(peers, facts), ...versionFindings(link, facts));

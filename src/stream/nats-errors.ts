@@ -82,6 +82,11 @@ export function isDenied(error: unknown): boolean {
   );
 }
 
+/** Nobody takes what was asked. */
+export function isNobody(error: unknown): boolean {
+  return isNamed(error, "NoResponders");
+}
+
 /** The connection was closed for good. */
 export function isClosed(error: unknown): boolean {
   return isNamed(error, "ClosedConnectionError");
@@ -93,10 +98,13 @@ export function refusal(error: unknown, shown: string): LockstepError {
   if (isNamed(error, "PermissionViolationError")) {
     return failure(codes.REPLICA_IO, shown, "The servers do not let this user do that", error);
   }
-  if (isDenied(error)) {
-    return failure(codes.REPLICA_IO, shown, "The servers do not let this user in", error);
-  }
+  if (isDenied(error)) return shutOut(shown, error);
   return failure(codes.REPLICA_IO, shown, `The servers refused: ${messageOf(error)}`, error);
+}
+
+/** The servers do not let this user in, or not any more. */
+export function shutOut(shown: string, cause?: unknown): LockstepError {
+  return failure(codes.REPLICA_IO, shown, "The servers do not let this user in", cause);
 }
 
 export function failure(
@@ -155,7 +163,7 @@ export function noStream(shown: string, cause?: unknown): LockstepError {
 
 /** The client's names for what happens when no answer comes, or nobody is there to give one. */
 const NO_ANSWER = [
-  ...["TimeoutError", "NoRespondersError", "JetStreamNotEnabled", "RequestError"],
+  ...["TimeoutError", "NoResponders", "JetStreamNotEnabled", "RequestError"],
   ...["ConnectionError", "ClosedConnectionError", "DrainingConnectionError"],
   "ProtocolError",
 ];

@@ -2,12 +2,20 @@
  * A connection to NATS servers that stays: it finds its way back by itself, and says when it broke.
  * The client is an optional package, loaded when a stream on NATS is named.
  */
-import fs from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection, NodeConnectionOptions } from "@nats-io/transport-node";
 import { codes, LockstepError } from "../errors.ts";
-import { isClosed, isDenied, isTransient, noAnswer, refusal } from "./nats-errors.ts";
+import { authenticatorOf, badOption, readSecret } from "./nats-credentials.ts";
+import {
+  failure,
+  isClosed,
+  isDenied,
+  isTransient,
+  noAnswer,
+  refusal,
+  shutOut,
+} from "./nats-errors.ts";
 import type { NatsPlace } from "./nats-url.ts";
 
 /** How long one question waits for its answer before it is asked again, in milliseconds. */
@@ -172,7 +180,10 @@ export class NatsLink {
 
   #onClosed(why: Error | undefined): void {
     this.#isUp = false;
-    this.#lost = refusal(why ?? new Error("the connection was closed"), this.shown);
+    // The client gives up when it is let in no more, and for nothing else: what it says then may be something else.
+    this.#lost = this.#closing
+      ? refusal(why ?? new Error("the connection was closed"), this.shown)
+      : shutOut(this.shown, why);
     for (const each of [...this.#breaks, ...this.#returns]) each();
     if (!this.#closing) this.onLoss(this.#lost);
   }
@@ -191,7 +202,14 @@ export async function connectAsSystem(
   const { transport } = await load(shown);
   const { user = null, password = null } = system ?? {};
   const who = { ...place, user, password, token: null, creds, nkey: null, inbox: null };
-  return await connect(transport, optionsOf(who, transport), shown, signal);
+  const options = optionsOf(who, transport, "systemCreds");
+  try {
+    return await connect(transport, options, shown, signal);
+  } catch (error) {
+    if (!isDenied(error)) throw error;
+    const what = "The servers do not let the user of their system account in";
+    throw failure(codes.REPLICA_IO, shown, what, error);
+  }
 }
 
 /** No answer, by the client's account or by ours. */
@@ -241,14 +259,14 @@ async function connect(
   throw noAnswer(shown, "The servers were called", last);
 }
 
-function optionsOf(place: NatsPlace, transport: Transport): NodeConnectionOptions {
+/** @param creds the setting from which the credentials are */
+function optionsOf(
+  place: NatsPlace,
+  transport: Transport,
+  creds: "creds" | "systemCreds" = "creds",
+): NodeConnectionOptions {
   const { user, password, token, tls } = place;
-  const authenticator =
-    place.creds !== null
-      ? transport.credsAuthenticator(readSecret(place.creds, "creds"))
-      : place.nkey !== null
-        ? transport.nkeyAuthenticator(trimmed(readSecret(place.nkey, "nkey")))
-        : null;
+  const authenticator = authenticatorOf(place, transport, creds);
   return {
     ...ALWAYS,
     servers: [...place.servers],
@@ -271,18 +289,6 @@ function tlsOf({ ca, cert, key }: NonNullable<NatsPlace["tls"]>): object {
   };
 }
 
-function readSecret(file: string, what: string): Uint8Array {
-  try {
-    return fs.readFileSync(file);
-  } catch (error) {
-    throw badOption(`\`${what}\` of a nats:// URL cannot be read: ${(error as Error).message}`);
-  }
-}
-
-function trimmed(seed: Uint8Array): Uint8Array {
-  return Buffer.from(Buffer.from(seed).toString("latin1").trim(), "latin1");
-}
-
 async function load(shown: string): Promise<{ transport: Transport; jetstream: JetStream }> {
   try {
     return {
@@ -296,13 +302,4 @@ async function load(shown: string): Promise<{ transport: Transport; jetstream: J
       "npm install @nats-io/transport-node @nats-io/jetstream",
     );
   }
-}
-
-function badOption(what: string, next = "Correct the URL"): LockstepError {
-  return new LockstepError(codes.BAD_OPTION, {
-    copy: null,
-    what,
-    state: "Nothing was opened",
-    next,
-  });
 }

@@ -2,6 +2,8 @@
  * Do the servers of a stream sync before they acknowledge? A user of the application cannot ask them;
  * a user of their system account can, and so can whoever reaches their monitoring.
  */
+import { codes } from "../errors.ts";
+import { failure, isNobody } from "./nats-errors.ts";
 import { connectAsSystem } from "./nats-link.ts";
 import type { NatsPlace } from "./nats-url.ts";
 
@@ -13,10 +15,14 @@ export interface ServerFacts {
   readonly syncs: boolean;
 }
 
-/** @returns what could be found out, by the servers' names; who cannot be asked is not in it */
+/**
+ * @param expected the names of those that are to be asked; empty: not known
+ * @returns what could be found out, by the servers' names; who cannot be asked is not in it
+ * @throws LockstepError REPLICA_IO if the user of the system account is none, or is not let in
+ */
 export async function askServers(
   place: NatsPlace,
-  expected: number,
+  expected: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<Map<string, ServerFacts>> {
   const facts = [
@@ -53,21 +59,28 @@ async function askMonitors(urls: readonly string[], signal: AbortSignal): Promis
 
 async function askSystem(
   place: NatsPlace,
-  expected: number,
+  expected: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<ServerFacts[]> {
   const nc = await connectAsSystem(place, signal);
   if (nc === null) return [];
   try {
     const answers = await nc.requestMany("$SYS.REQ.SERVER.PING.VARZ", "", {
-      ...{ strategy: "timer", maxWait: ANSWER_MS, maxMessages: expected },
+      ...{ strategy: "timer", maxWait: ANSWER_MS },
     });
     const facts: ServerFacts[] = [];
+    const awaited = new Set(expected);
     for await (const answer of answers) {
       const { data } = answer.json<{ data?: Varz }>();
       facts.push(...factsOf(data ?? {}));
+      for (const { name } of facts) awaited.delete(name);
+      if (expected.size > 0 && awaited.size === 0) break; // others may answer, too
     }
     return facts;
+  } catch (error) {
+    if (!isNobody(error)) throw error;
+    const what = "The user that is to ask the servers is none of their system account";
+    throw failure(codes.REPLICA_IO, place.shown, what, error);
   } finally {
     await nc.close();
   }

@@ -7,7 +7,7 @@
  * user without a password is a token. In user, password, name and values "%" and two hexadecimal digits
  * stand for a byte. A name has letters, digits, "-" and "_". The query:
  *
- *     creds=FILE        the credentials of a user, as `nsc` writes them
+ *     creds=FILE        the credentials of a user, as `nsc` writes them; read at each connection
  *     nkey=FILE         the seed of an nkey
  *     ca=FILE           certificates of authorities that may vouch for the servers; implies `tls`
  *     cert=FILE key=FILE  our own certificate and its key; imply `tls`

@@ -27,6 +27,8 @@ export interface NatsOptions {
   readonly syncInterval?: string;
   /** More users of the account, as the configuration writes them. */
   readonly users?: string;
+  /** In place of accounts with passwords: who they are, as the configuration says it. */
+  readonly accounts?: string;
   /** More of the configuration, at its top level. */
   readonly config?: string;
   /** Where they keep what they have. Default: the system's directory for temporary files. */
@@ -144,6 +146,11 @@ export class NatsCluster {
     return `nats://${who}@${hosts}/${name}${query === "" ? "" : `?${query}`}`;
   }
 
+  /** The same without a user and a password: the options say who we are. */
+  urlOf(name: string, options: Record<string, string>): string {
+    return this.url(name, options).replace(/\/\/[^@]*@/, "//");
+  }
+
   /** Where each says how it is, as the option `monitor` has them. */
   get monitor(): string {
     return this.servers.map((server) => server.monitor).join(",");
@@ -254,6 +261,15 @@ export class NatsServer {
     return `${this.name}: ${JSON.stringify(answer)}\n${this.log}`;
   }
 
+  /** It reads its configuration again, in which this was replaced. */
+  reload(from: string, to: string): void {
+    const file = path.join(this.directory, "server.conf");
+    const config = fs.readFileSync(file, "utf8");
+    if (!config.includes(from)) throw new Error(`no such text in ${file}`);
+    fs.writeFileSync(file, config.replace(from, to));
+    process.kill(this.#pid, "SIGHUP");
+  }
+
   async isHealthy(): Promise<boolean> {
     if (!this.#holder) return false;
     try {
@@ -326,19 +342,23 @@ jetstream {
   sync_interval: ${options.syncInterval ?? "always"}
 }
 ${routes.length > 1 ? cluster : ""}
-system_account: SYS
+${options.accounts ?? withPasswords(options.users)}
+${options.config ?? ""}
+`;
+}
+
+function withPasswords(users = ""): string {
+  return `system_account: SYS
 accounts {
   SYS { users: [{ user: sys, password: system }] }
   APP {
     jetstream: enabled
     users: [
       { user: ${USER}, password: ${JSON.stringify(PASSWORD)} }
-      ${options.users ?? ""}
+      ${users}
     ]
   }
-}
-${options.config ?? ""}
-`;
+}`;
 }
 
 /** Ports that are free at this moment. */
