@@ -1,12 +1,14 @@
 /**
  * A copy out of a stream, under a name of its own: the image of a snapshot, and over it the pages of every
- * transaction up to the target. Synced, all of it verified: the image by its digest, the rest by the chain.
+ * transaction up to the target. Synced, all of it verified: the image by its digest, the rest by the chain. While the
+ * image is fetched, verified and written, the messages behind it are read already; each is looked at in its turn.
  */
 import fs from "node:fs";
 import type { Position } from "../lineage/position.ts";
+import { Ahead } from "../stream/ahead.ts";
 import type { Start, Target } from "../stream/find.ts";
 import type { Keys } from "../stream/keys.ts";
-import type { StreamLog } from "../stream/log.ts";
+import type { Entry, StreamLog } from "../stream/log.ts";
 import { type LogOf, type Piece, Reading } from "../stream/reading.ts";
 import { readSnapshot } from "../stream/snapshots.ts";
 import { wholes } from "../stream/transactions.ts";
@@ -61,18 +63,24 @@ export async function stageFrom(
 ): Promise<Staged> {
   fs.rmSync(file, { force: true }); // of one that was interrupted
   const fd = fs.openSync(file, "wx+", 0o644);
+  const messages = log.read(start.from, { to: target.to });
+  const entries = new Ahead(messages, ({ bytes }) => bytes.length, AHEAD_BYTES);
   try {
     await writeImage(log, start, fd, options);
-    const staged = await replay(log, start, target, fd, options);
+    const staged = await replay(log, entries, start, target, fd, options);
     fs.ftruncateSync(fd, staged.pages * staged.pageSize);
     fs.fsyncSync(fd); // durable: a copy out of a stream
     return staged;
   } finally {
     fs.closeSync(fd);
+    await entries.stop();
   }
 }
 
 // --- internal ---
+
+/** How much of the messages may wait for the image. */
+const AHEAD_BYTES = 32 << 20;
 
 async function writeImage(
   log: StreamLog,
@@ -91,6 +99,7 @@ async function writeImage(
 
 async function replay(
   log: StreamLog,
+  entries: AsyncIterable<Entry>,
   { snapshot, from }: Start,
   { to, position: target }: Target,
   fd: number,
@@ -106,7 +115,7 @@ async function replay(
   let isReached = snapshot.note.logFrom === null && snapshot.note.install === 0;
   let isDone = isReached && isAt(position);
   const reading = new Reading(log.name, from, keys);
-  for await (const whole of wholes(log, log.read(from, { to }), reading, keys)) {
+  for await (const whole of wholes(log, entries, reading, keys)) {
     signal.throwIfAborted();
     if (isDone) break;
     if (whole.taken.is === "open") position = { ...position, timeline: reading.state.timeline };

@@ -14,6 +14,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { codes, LockstepError } from "../errors.ts";
+import { Ahead } from "./ahead.ts";
 import { inPieces } from "./in-pieces.ts";
 import type { Keys } from "./keys.ts";
 import type { StreamLog } from "./log.ts";
@@ -68,7 +69,8 @@ export async function* readSnapshot(
 ): AsyncGenerator<Uint8Array> {
   const digest = createHash("sha256");
   let total = 0;
-  for await (const piece of decodeChunks(log.get(object), object, keys)) {
+  const stored = new Ahead(log.get(object), ({ length }) => length, AHEAD_BYTES);
+  for await (const piece of decodeChunks(stored, object, keys)) {
     digest.update(piece);
     total += piece.length;
     if (total > bytes) break;
@@ -89,6 +91,8 @@ export function beganAfter(object: string): number | null {
 // --- internal ---
 
 const CHUNK_BYTES = 1 << 20;
+/** How much of an image may wait to be verified. */
+const AHEAD_BYTES = 8 << 20;
 const HEAD_SIZE = 36;
 const BOUND_SIZE = 24;
 const MAGIC = "LKSC";
