@@ -108,23 +108,35 @@ export class Archive implements StreamLog {
   ): AsyncGenerator<Entry> {
     const to = "to" in until ? until.to : Number.POSITIVE_INFINITY;
     await this.#settle("to" in until ? to : (await this.ends()).last);
-    for (let next = first; next <= to; next++) {
-      let entry = await this.at(next);
-      if (!entry) {
-        await this.#readPurged();
-        if (next < this.#purged) throw gone(this.name, `message ${next} was removed`);
-        const { last } = await this.ends();
-        if (next < last) throw missingHere(this.#pathOf(next));
-        if (next > last && "to" in until) throw missingHere(this.#pathOf(next));
-        if ("live" in until) await this.#untilThere(next, until.live);
-        entry = await this.at(next);
-        if (!entry && "live" in until && until.live.aborted) return;
-        if (!entry) throw missingHere(this.#pathOf(next));
+    const asked: Promise<Entry | null>[] = [];
+    try {
+      for (let next = first; next <= to; next++) {
+        // Where the end is known the files of several are read at once; each is looked at in its turn.
+        const upTo = "to" in until ? Math.min(to, next + AT_ONCE - 1) : next;
+        while (next + asked.length <= upTo) {
+          const file = this.at(next + asked.length);
+          file.catch(() => {}); // in its turn
+          asked.push(file);
+        }
+        let entry = await (asked.shift() as Promise<Entry | null>);
+        if (!entry) {
+          await this.#readPurged();
+          if (next < this.#purged) throw gone(this.name, `message ${next} was removed`);
+          const { last } = await this.ends();
+          if (next < last) throw missingHere(this.#pathOf(next));
+          if (next > last && "to" in until) throw missingHere(this.#pathOf(next));
+          if ("live" in until) await this.#untilThere(next, until.live);
+          entry = await this.at(next);
+          if (!entry && "live" in until && until.live.aborted) return;
+          if (!entry) throw missingHere(this.#pathOf(next));
+        }
+        if ("live" in until && until.live.aborted) return;
+        await this.#settle(next);
+        this.#last = Math.max(this.#last, next);
+        yield entry;
       }
-      if ("live" in until && until.live.aborted) return;
-      await this.#settle(next);
-      this.#last = Math.max(this.#last, next);
-      yield entry;
+    } finally {
+      await Promise.allSettled(asked);
     }
   }
 
@@ -339,5 +351,7 @@ const LOG = "log";
 const OBJECTS = "snapshots";
 /** Messages a directory. */
 const SHARD = 10_000;
+/** How many files are read at once: of 4 MiB at most. */
+const AT_ONCE = 8;
 /** How many messages are looked for one by one before directories are listed. */
 const PROBES = 1000;

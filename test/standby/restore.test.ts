@@ -71,6 +71,45 @@ describe("a restore out of a stream", () => {
     await assertEqual(w);
   });
 
+  test("reads messages while it reads the image: what goes wrong first is told, and nothing is read any more", async (t) => {
+    const w = await world(t);
+    await w.writer.run(insert(3000, 1000));
+    w.writer.checkpoint();
+    await w.writer.run(insert(3));
+    await w.writer.snapshot();
+    for (let i = 0; i < 40; i++) await w.writer.run(insert(3));
+    const { last } = await w.log.ends();
+    const message = `log/000000/${String(last - 3).padStart(10, "0")}`;
+    const snapshots = fs.readdirSync(path.join(w.archive, "snapshots")).sort();
+    const image = `snapshots/${snapshots.at(-1)}`;
+    for (const { torn, code } of [
+      { torn: [message], code: "ERR_LOCKSTEP_REPLICA_CHANGED" },
+      { torn: [image, message], code: "ERR_LOCKSTEP_VERIFY" },
+      { torn: [], code: "ABORT_ERR" },
+    ]) {
+      const stopped = new AbortController();
+      let mend = (): void => {};
+      // Not before: who looks for the snapshot reads the messages, too.
+      const log = watched(w.log, () => (mend = tear(w.archive, torn)));
+      const restoring = restoreStream(log, w.dest, {
+        signal: stopped.signal,
+        onProgress: ({ phase }) => {
+          if (phase === "snapshot") assert.ok(log.readers > 1, "both are read");
+          if (torn.length === 0) stopped.abort();
+        },
+      });
+      await assert.rejects(restoring, (error: { code?: unknown; name?: unknown }) => {
+        return error.code === code || (error.name === "AbortError" && code === "ABORT_ERR");
+      });
+      assert.equal(log.readers, 0);
+      const left = fs.readdirSync(path.dirname(w.dest)).filter((n) => n.startsWith("standby.db"));
+      assert.deepEqual(left, []);
+      mend();
+    }
+    await restoreStream(w.log, w.dest);
+    await assertEqual(w);
+  });
+
   test("of what was removed says so", async (t) => {
     const w = await world(t);
     const [first] = await live(w, 3);
@@ -85,3 +124,44 @@ describe("a restore out of a stream", () => {
     await assertEqual(w);
   });
 });
+
+// --- internal ---
+
+/** One byte in the middle of each file is another. @returns what takes that back */
+function tear(directory: string, names: readonly string[]): () => void {
+  const files = names.map((name) => path.join(directory, name));
+  const good = files.map((file) => fs.readFileSync(file));
+  for (const [i, file] of files.entries()) {
+    const hurt = Buffer.from(good[i] as Buffer);
+    hurt[hurt.length >> 1] = (hurt[hurt.length >> 1] as number) ^ 1;
+    fs.writeFileSync(file, hurt);
+  }
+  return () => files.forEach((file, i) => void fs.writeFileSync(file, good[i] as Buffer));
+}
+
+/** An archive that counts who reads in it just now. @param onImage called when an image is asked for */
+function watched(log: Archive, onImage: () => void): Archive & { readers: number } {
+  const counted = { readers: 0 };
+  async function* count<T>(source: AsyncIterable<T>): AsyncGenerator<T> {
+    counted.readers++;
+    try {
+      yield* source;
+    } finally {
+      counted.readers--;
+    }
+  }
+  const methods: Record<string | symbol, unknown> = {
+    read: (...args: Parameters<Archive["read"]>) => count(log.read(...args)),
+    get: (name: string) => {
+      onImage();
+      return count(log.get(name));
+    },
+  };
+  return new Proxy(log, {
+    get(_, key) {
+      if (key === "readers") return counted.readers;
+      const found = methods[key] ?? Reflect.get(log, key, log);
+      return typeof found === "function" ? found.bind(log) : found;
+    },
+  }) as Archive & { readers: number };
+}
