@@ -7,6 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { loadDriver } from "../../src/driver.ts";
 import { formatPosition } from "../../src/lineage/position.ts";
 import { readSidecar } from "../../src/lineage/sidecar.ts";
@@ -139,13 +140,19 @@ function tear(directory: string, names: readonly string[]): () => void {
   return () => files.forEach((file, i) => void fs.writeFileSync(file, good[i] as Buffer));
 }
 
-/** An archive that counts who reads in it just now. @param onImage called when an image is asked for */
+/**
+ * An archive that counts who reads in it just now.
+ * @param onImage called when an image is asked for; from then on messages take longer than that
+ */
 function watched(log: Archive, onImage: () => void): Archive & { readers: number } {
-  const counted = { readers: 0 };
-  async function* count<T>(source: AsyncIterable<T>): AsyncGenerator<T> {
+  const counted = { readers: 0, turns: 0 };
+  async function* count<T>(source: AsyncIterable<T>, isImage = false): AsyncGenerator<T> {
     counted.readers++;
     try {
-      yield* source;
+      for await (const each of source) {
+        for (let i = 0; !isImage && i < counted.turns; i++) await turn();
+        yield each;
+      }
     } finally {
       counted.readers--;
     }
@@ -153,8 +160,9 @@ function watched(log: Archive, onImage: () => void): Archive & { readers: number
   const methods: Record<string | symbol, unknown> = {
     read: (...args: Parameters<Archive["read"]>) => count(log.read(...args)),
     get: (name: string) => {
+      counted.turns = 100;
       onImage();
-      return count(log.get(name));
+      return count(log.get(name), true);
     },
   };
   return new Proxy(log, {
