@@ -21,7 +21,7 @@ export const workload: Workload = {
   ways: { archive: "out of an archive", nats: "from three NATS servers" },
   figures: {
     ...{ time: "ms", search: "ms", image: "ms", replay: "ms", check: "ms" },
-    ...{ messages: "1", database: "MB", memory: "MB" },
+    ...{ messages: "1", database: "MB" },
   },
   charts: [
     {
@@ -74,6 +74,5 @@ async function restored(address: string, dest: string): Promise<Figures> {
     ...{ time: ended - began, search: image - began, image: replay - image },
     ...{ replay: check - replay, check: ended - check, messages: last },
     database: fs.statSync(dest).size / 1e6,
-    memory: process.resourceUsage().maxRSS / 1e3,
   };
 }
