@@ -116,7 +116,7 @@ export class Hub {
         durable: (waiting) => this.#durable(waiting),
         durableSync: (patience) => this.#durableSync(patience),
       });
-      if (addresses.some(isStream)) this.#images = new Images(live, addresses);
+      if (addresses.some(isStream)) this.#images = new Images({ ...live, timeout }, addresses);
       this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
       this.#roster.onRejoined = ({ path }) =>

@@ -1,7 +1,8 @@
 /**
  * Whole images of the database beside its streams, made anew from time to time: a stream can be shortened only behind one, and
  * whoever restores reads one and what came after. While an image is made its file must stay as it is:
- * checkpoints wait, commits do not.
+ * checkpoints wait, commits do not. They wait as long as it makes progress: one that hangs is not waited for, so that the
+ * log does not grow until it answers. It is kept nevertheless if the file is still the same by then.
  */
 import fs from "node:fs";
 import { isStream, settingsOf } from "../address.ts";
@@ -27,6 +28,8 @@ interface Context {
   readonly roster: Roster;
   readonly gate: Gate;
   readonly checkpointer: Checkpointer;
+  /** How long an image may make no progress before checkpoints go on, in milliseconds. */
+  readonly timeout: number;
 }
 
 export class Images {
@@ -36,6 +39,9 @@ export class Images {
   /** What had been committed when the last one of a stream was made. */
   readonly #madeAt = new WeakMap<Mirror, number>();
   #under: Mirror | null = null;
+  /** Do checkpoints wait for it? */
+  #isHeld = false;
+  #begunAt = 0;
   #askedAt = 0;
 
   /**
@@ -85,6 +91,8 @@ export class Images {
     const { generation, folded } = primary.sidecar.state;
     const { file } = folded as NonNullable<SidecarState["folded"]>;
     checkpointer.hold();
+    this.#isHeld = true;
+    this.#begunAt = performance.now();
     this.#under = mirror;
     this.#madeAt.set(mirror, gate.meter.bytes);
     const base = generation?.base ?? null;
@@ -92,16 +100,23 @@ export class Images {
   }
 
   #look(mirror: Mirror): void {
-    const { roster, gate } = this.#context;
+    const { roster, gate, timeout } = this.#context;
     const isLost = !roster.attached.includes(mirror);
     // False: not yet. Null: it failed, and commits go on without it.
     if (isLost || unlessLost(gate, mirror, () => mirror.arrived("image-made")) !== false)
       this.#end();
+    else if (performance.now() - Math.max(this.#begunAt, mirror.progressAt) > timeout)
+      this.#release();
   }
 
   #end(): void {
-    if (this.#under) this.#context.checkpointer.release();
+    this.#release();
     this.#under = null;
+  }
+
+  #release(): void {
+    if (this.#isHeld) this.#context.checkpointer.release();
+    this.#isHeld = false;
   }
 }
 

@@ -45,6 +45,8 @@ export class Mirror {
   accepted: readonly string[] = [];
   /** The last message that it is known to hold. */
   last = 0;
+  /** When it last told that long work goes on, by the monotonic clock; 0: never. */
+  progressAt = 0;
   /** Has the worker reported the replica? */
   #isLooked = false;
   /** What the worker must find when it attaches; null: what it has reported itself. */
@@ -274,7 +276,10 @@ export class Mirror {
     }
     if (report.type === "attached") this.copyId = report.copyId;
     this.last = report.last ?? this.last;
-    if (report.type === "progress") this.#onProgress?.(report.progress);
+    if (report.type === "progress") {
+      this.progressAt = performance.now();
+      this.#onProgress?.(report.progress);
+    }
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
     return report;
   }

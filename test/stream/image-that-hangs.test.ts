@@ -1,0 +1,46 @@
+/** An image that is made while commits go on, and hangs: checkpoints wait for it, and not for ever. */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { createArchive } from "../../src/stream/archive.ts";
+import { ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
+import { skip } from "../faults/shim.ts";
+import { materialize } from "./streamed.ts";
+
+test("its disk hangs: the log begins anew after a while, and the stream has all", {
+  skip,
+}, async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const archive = path.join(pair.faults.root, "archive");
+  await createArchive(archive);
+  const options = {
+    replicas: [pair.replica, `archive:${archive}?imageBytes=300000`],
+    ...{ replicaTimeout: TIMEOUT_MS, checkpointBytes: 50_000 },
+  };
+  await pair.begin(options);
+  pair.faults.set({ on: "*", path: "archive/snapshots/", does: "hang" });
+  const hanging = pair.faults.hanging();
+  let isHanging = false;
+  void hanging.then(() => (isHanging = true));
+  const commit = async (): Promise<void> => {
+    ok(await pair.insert(20_000));
+    await pair.subject.ask({ do: "turn", milliseconds: 5 });
+  };
+  while (!isHanging) await commit();
+  const salts = (): string => fs.readFileSync(`${pair.primary}-wal`).toString("hex", 16, 24);
+  const before = salts();
+  const begun = performance.now();
+  while (salts() === before) {
+    assert.ok(performance.now() - begun < 30_000, "the log does not begin anew");
+    await commit();
+  }
+  assert.ok(performance.now() - begun > TIMEOUT_MS / 2, "checkpoints waited");
+  pair.faults.set();
+  for (let i = 0; i < 30; i++) await commit();
+  ok(await pair.close());
+  await pair.recovers(options);
+  const made = path.join(pair.faults.root, "made.db");
+  await materialize(options.replicas[1] as string, made);
+  assert.ok(fs.readFileSync(made).equals(fs.readFileSync(pair.primary)), "byte for byte");
+});
