@@ -318,12 +318,12 @@ function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
 
 type Action = Decision["action"];
 
-/** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
 function timelineToBe({ sidecar }: Primary): number {
   const { role, timeline } = sidecar.state;
   return role === "primary" ? timeline : timeline + 1;
 }
 
+/** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
 function takeOffice(primary: Primary): void {
   const { sidecar, position } = primary;
   if (sidecar.state.role === "primary") return;
