@@ -19,10 +19,15 @@ export async function putObject(
     const handle = await opened(fresh);
     try {
       const digest = createHash("sha256");
+      let unsynced = 0;
       for await (const chunk of chunks) {
         signal.throwIfAborted();
         digest.update(chunk);
         await written(handle, chunk, file);
+        unsynced += chunk.length;
+        if (unsynced < SYNC_EVERY_BYTES) continue;
+        await handle.datasync();
+        unsynced = 0;
       }
       await written(handle, Buffer.concat([digest.digest(), TRAILER]), file);
       await handle.sync(); // durable: an object before its name
@@ -77,6 +82,8 @@ export async function* getObject(file: string): AsyncGenerator<Uint8Array> {
 // --- internal ---
 
 const CHUNK_BYTES = 1 << 20;
+/** How much may be written and not synced: so that no sync takes longer than whoever waits has patience. */
+const SYNC_EVERY_BYTES = 32 << 20;
 const DIGEST_SIZE = 32;
 const TRAILER = Buffer.from("LKSO\x01\0\0\0", "latin1");
 

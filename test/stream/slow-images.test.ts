@@ -1,4 +1,4 @@
-/** An image that is made while commits go on, and hangs: checkpoints wait for it, and not for ever. */
+/** Images whose disk is slow, or hangs: nobody waits for ever, and none of their syncs takes for ever. */
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
@@ -43,4 +43,23 @@ test("its disk hangs: the log begins anew after a while, and the stream has all"
   const made = path.join(pair.faults.root, "made.db");
   await materialize(options.replicas[1] as string, made);
   assert.ok(fs.readFileSync(made).equals(fs.readFileSync(pair.primary)), "byte for byte");
+});
+
+test("a large image is synced as it is written", { skip }, async (t) => {
+  const pair = new Pair(t, "node:sqlite");
+  const archive = path.join(pair.faults.root, "archive");
+  await createArchive(archive);
+  await pair.begin();
+  ok(await pair.exec("CREATE TABLE large(data)"));
+  for (let i = 0; i < 7; i++) ok(await pair.exec("INSERT INTO large VALUES(randomblob(10000000))"));
+  ok(await pair.close());
+  pair.faults.clear();
+  const options = { replicas: [pair.replica, `archive:${archive}`] };
+  ok(await pair.open(options));
+  const syncs = pair.faults.record().filter(({ kind, path: file }) => {
+    return kind === "sync" && /^archive\/new\/\d{12}-/.test(file);
+  });
+  assert.ok(syncs.length >= 3, `${syncs.length} syncs of 70 MB`);
+  ok(await pair.close());
+  await pair.recovers(options);
 });
