@@ -19,8 +19,8 @@ import type { Progress } from "../options.ts";
 import type { Command, Report, WorkerData } from "./messages.ts";
 import { type SharedMemory, type Slots, states } from "./slots.ts";
 
-/** How long a thread may take until it runs its first line, in milliseconds. */
-const BOOT_MS = 15_000;
+/** How long a thread may take until it runs its first line, in milliseconds: on a machine that is overloaded, long. */
+const BOOT_MS = 60_000;
 
 export class Mirror {
   /** Of a file; of a stream what it is called. */
