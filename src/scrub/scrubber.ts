@@ -39,7 +39,7 @@ const BETWEEN_TRIES_MS = 20;
 const driver = loadDriver("node:sqlite");
 const { copies, bytesPerSecond } = JSON.parse(process.argv[2] as string) as ScrubberJob;
 const told = new Set<string>();
-process.stdin.resume().on("end", () => process.exit());
+process.stdin.resume().on("end", () => process.kill(process.pid, "SIGKILL")); // not exit: see stream/image-child.ts
 
 for (;;) {
   const began = performance.now();
