@@ -100,7 +100,7 @@ class StreamWorker {
 
   async #look(): Promise<void> {
     const { address, known } = this.#data;
-    const { log, keys, accepted } = await openToWrite(address, known, this.#ending.signal);
+    const { log, keys, accepted } = await openToWrite(address, this.#ending.signal, known);
     this.#keys = keys;
     this.#log = log;
     this.#log.onLoss = (why) => this.#fail(streamFailure(this.#data.path, why));

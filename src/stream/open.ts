@@ -20,7 +20,7 @@ export async function openStream(
 ): Promise<OpenStream> {
   const source = settingsOf(address).get("keys");
   const keys = source === undefined ? null : await loadKeys(source);
-  return { log: await openLog(address, known, signal), keys };
+  return { log: await openLog(address, signal, known), keys };
 }
 
 /**
@@ -31,8 +31,8 @@ export async function openStream(
  */
 export async function openToWrite(
   address: string,
-  known: number,
   signal: AbortSignal,
+  known: number,
 ): Promise<OpenStream & { readonly accepted: readonly string[] }> {
   const isArchive = archiveDirectory(address) !== null;
   const accepted = isArchive ? [] : await checkServers(address, signal);
@@ -43,7 +43,7 @@ export async function openToWrite(
 
 const NEVER = new AbortController().signal;
 
-async function openLog(address: string, known: number, signal: AbortSignal): Promise<StreamLog> {
+async function openLog(address: string, signal: AbortSignal, known: number): Promise<StreamLog> {
   const directory = archiveDirectory(address);
   if (directory !== null) return (await import("./archive.ts")).Archive.open(directory);
   return (await import("./nats.ts")).NatsLog.open(address, signal, { known });

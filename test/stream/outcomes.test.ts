@@ -5,30 +5,16 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { codes, type LockstepError } from "../../src/errors.ts";
-import { NatsLog } from "../../src/stream/nats.ts";
-import { create, type InitOptions } from "../../src/stream/nats-admin.ts";
+import type { NatsLog } from "../../src/stream/nats.ts";
 import { DeafProxy } from "../support/deaf-proxy.ts";
 import { type NatsServer, natsForFile, until, withoutNats } from "../support/nats.ts";
 import { Load } from "./load.ts";
 import { all, fill, message, soon, textOf } from "./messages.ts";
+import { openLog, placesOn, streamOf } from "./places.ts";
 
 const skip = withoutNats();
 const cluster = natsForFile();
-let places = 0;
-
-async function newPlace(options: InitOptions = {}, name = `place${++places}`): Promise<string> {
-  const url = cluster().url(name);
-  await create(url, options, soon());
-  return url;
-}
-
-async function openLog(t: TestContext, url: string, timeout = 30_000): Promise<NatsLog> {
-  const log = await NatsLog.open(url, soon(), { timeout });
-  t.after(() => log.close());
-  return log;
-}
-
-const streamOf = (url: string): string => `LOCKSTEP_${url.split("/").pop()}`;
+const newPlace = placesOn(cluster);
 
 describe("servers that fail while messages are appended", { skip }, () => {
   async function underLoad(

@@ -3,14 +3,15 @@
  * so, and nothing is written to a stream that is another.
  */
 import assert from "node:assert/strict";
-import { describe, type TestContext, test } from "node:test";
+import { describe, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { codes, type LockstepError } from "../../src/errors.ts";
 import { NatsLog } from "../../src/stream/nats.ts";
-import { create, type InitOptions } from "../../src/stream/nats-admin.ts";
+import { create } from "../../src/stream/nats-admin.ts";
 import { natsForFile, PASSWORD, USER, withoutNats } from "../support/nats.ts";
 import { all, fill, message, soon } from "./messages.ts";
+import { openLog, placesOn, streamOf } from "./places.ts";
 
 const skip = withoutNats();
 const WRITER = "limited";
@@ -21,21 +22,7 @@ const cluster = natsForFile({
       subscribe: ["_INBOX_w.>"] } }
     { user: reader, password: r, permissions { publish { deny: ["lockstep.>"] } } }`,
 });
-let places = 0;
-
-async function newPlace(options: InitOptions = {}, name = `place${++places}`): Promise<string> {
-  const url = cluster().url(name);
-  await create(url, options, soon());
-  return url;
-}
-
-async function openLog(t: TestContext, url: string, timeout = 30_000): Promise<NatsLog> {
-  const log = await NatsLog.open(url, soon(), { timeout });
-  t.after(() => log.close());
-  return log;
-}
-
-const streamOf = (url: string): string => `LOCKSTEP_${url.split("/").pop()}`;
+const newPlace = placesOn(cluster);
 
 async function failure(promise: Promise<unknown>): Promise<LockstepError> {
   try {
