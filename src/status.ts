@@ -12,13 +12,8 @@ import { decide, type Relation } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
 import { formatPosition } from "./lineage/position.ts";
 import { type Proof, readProof } from "./lineage/proof.ts";
-import {
-  type Owner,
-  readSidecar,
-  type SidecarEvent,
-  type SidecarSnapshot,
-  sidecarPath,
-} from "./lineage/sidecar.ts";
+import { type Owner, type SidecarEvent, sidecarPath } from "./lineage/sidecar.ts";
+import { readSidecar, type SidecarSnapshot } from "./lineage/unlocked.ts";
 import { copyOf, deepCopyOf } from "./stream/describe.ts";
 import { openStream } from "./stream/open.ts";
 import { readTail } from "./stream/tail.ts";

@@ -155,7 +155,7 @@ export class Gate {
     if (fresh) {
       this.#publish(false); // the mirrors do the same meanwhile
       // durable: the primary's generation is on record
-      primary.sidecar.update({ generation: { salt1, salt2, base } }, { history: [base] });
+      primary.sidecar.amend({ generation: { salt1, salt2, base } }, [base]);
     }
     // Until now the guard held read mark 0, which keeps everybody from folding; or, in a start, none.
     // Among others that write it is held already, without a gap.

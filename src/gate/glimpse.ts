@@ -14,7 +14,8 @@ import { isStream } from "../address.ts";
 import type { Driver } from "../driver.ts";
 import { decide } from "../lineage/decide.ts";
 import { type Copy, describeCopy, walPath } from "../lineage/describe.ts";
-import { glimpseSidecar, sidecarPath } from "../lineage/sidecar.ts";
+import { sidecarPath } from "../lineage/sidecar.ts";
+import { glimpseSidecar } from "../lineage/unlocked.ts";
 
 const { R_OK, W_OK, X_OK } = fs.constants;
 

@@ -191,7 +191,7 @@ export class Primary {
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
     const folded = { position, file, sums };
-    this.sidecar.update({ folding: this.foreign, folded, streams: this.streams });
+    this.sidecar.amend({ folding: this.foreign, folded, streams: this.streams });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */

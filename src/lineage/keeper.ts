@@ -50,8 +50,7 @@ export class AheadSummer {
     try {
       const log = this.#logOf(copy, end, before);
       const change = new Total();
-      // Not synced: no record vouches for it before all of it is.
-      if (!log || !write(copy, log, change, { wanted, sync: false })) return null;
+      if (!log || !write(copy, log, change, wanted)) return null;
       this.#summed.set(copy, log.summed);
       return { after: log.after, summed: log.summed, change: String(change) };
     } catch {
@@ -135,7 +134,7 @@ export class SumsKeeper {
     const log = sumLog(`${this.#sidecar.copy}-wal`, frames, this.#summed);
     if (log?.summed.frame !== frames) return false;
     const total = this.#total ?? new Total();
-    if (!write(this.#sidecar.copy, log, total, { wanted: () => true, sync: true })) return false;
+    if (!write(this.#sidecar.copy, log, total, () => true)) return false;
     this.#summed = log.summed;
     this.#pages = log.summed.pages;
     return true;
@@ -187,7 +186,7 @@ function write(
   copy: string,
   { pageSize, entries, summed }: LogSums,
   total: Total,
-  { wanted, sync }: { wanted: () => boolean; sync: boolean },
+  wanted: () => boolean,
 ): boolean {
   const file = SumsFile.open(copy, "r+");
   if (!file) return false;
@@ -195,7 +194,7 @@ function write(
     if (file.pageSize !== pageSize) return false;
     file.patch(entries, total, wanted);
     file.shrink(summed.pages, total);
-    if (sync) file.sync(); // durable: the sums before the record that vouches for them
+    file.sync(); // durable: the sums before the record that vouches for them
     return true;
   } finally {
     file.close();

@@ -11,30 +11,66 @@ import type { Owner, SidecarEvent, SidecarState } from "./sidecar.ts";
 
 export const FORMAT = 1;
 
-/** Null if nothing was recorded yet. @throws Error that says what is wrong with it */
-export function readState(connection: Connection): SidecarState | null {
+/** What has changed since the record was written last; see amendment.ts. */
+export interface Amendment {
+  readonly copyId: string;
+  /** Of the record that it amends. */
+  readonly version: number;
+  readonly state: SidecarState;
+  /** Positions that the record's history lacks, oldest first. */
+  readonly history: readonly Position[];
+}
+
+export interface SidecarRecord {
+  readonly state: SidecarState;
+  /** How often it was written. */
+  readonly version: number;
+  /** Does it say more than stands in the record itself? */
+  readonly isAmended: boolean;
+  /** What the history lacks, oldest first. */
+  readonly lacking: readonly Position[];
+}
+
+/**
+ * @param amendment what lies beside it, read before the record was
+ * @returns null if nothing was recorded yet
+ * @throws Error that says what is wrong with it
+ */
+export function readRecord(
+  connection: Connection,
+  amendment: Amendment | null,
+): SidecarRecord | null {
   const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
   if (rows.length === 0) return null;
-  const state: Fields = {
+  const { version = 0, ...fields }: Fields = {
     detached: [], // a record made before there were any
     ...Object.fromEntries(rows.map((row) => [row["key"], JSON.parse(String(row["value"]))])),
   };
-  if (state["format"] !== FORMAT) {
-    throw new Error(`its format is ${state["format"]}, this Lockstep reads ${FORMAT}`);
-  }
-  for (const [name, holds] of Object.entries(rules)) {
-    if (!holds(state[name])) throw new Error(`its field ${name} makes no sense`);
-  }
-  return state as unknown as SidecarState;
+  const wrong = wrongWith(fields);
+  if (wrong !== null) throw new Error(wrong);
+  if (!isCount(version)) throw new Error("its field version makes no sense");
+  const state = fields as unknown as SidecarState;
+  const record = { state, version: version as number, isAmended: false, lacking: [] };
+  if (amendment?.copyId !== state.copyId || amendment.version !== version) return record;
+  return { ...record, state: amendment.state, isAmended: true, lacking: amendment.history };
 }
 
 /** @throws Error that says what is wrong with it */
-export function readHistory(connection: Connection): Position[] {
+export function readHistory(connection: Connection, lacking: readonly Position[]): Position[] {
   const rows = connection.all(
     "SELECT timeline,salt1,salt2,frame,sum1,sum2 FROM history ORDER BY id",
   );
   if (!rows.every(isPosition)) throw new Error("a position in its history makes no sense");
-  return rows as unknown[] as Position[];
+  return [...(rows as unknown[] as Position[]), ...lacking];
+}
+
+/** Is it what was written, every field of its kind? */
+export function isAmendment(value: unknown): value is Amendment {
+  if (!isFields(value) || !isText(value["copyId"]) || !isCount(value["version"])) return false;
+  const { state, history } = value;
+  const isWhole =
+    isFields(state) && wrongWith(state) === null && state["copyId"] === value["copyId"];
+  return isWhole && Array.isArray(history) && history.every(isPosition);
 }
 
 /** How many positions one statement takes. */
@@ -76,6 +112,14 @@ export function readEvents(connection: Connection): SidecarEvent[] {
 
 type Fields = Record<string, unknown>;
 type Rule = (value: unknown) => boolean;
+
+function wrongWith(state: Fields): string | null {
+  if (state["format"] !== FORMAT) {
+    return `its format is ${state["format"]}, this Lockstep reads ${FORMAT}`;
+  }
+  const wrong = Object.entries(rules).find(([name, holds]) => !holds(state[name]));
+  return wrong ? `its field ${wrong[0]} makes no sense` : null;
+}
 
 const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   databaseId: (value) => value === null || isText(value),

@@ -1,35 +1,30 @@
 /**
  * `<file>-lockstep`, a small SQLite database beside each copy: who this copy is and what it holds.
  *
- *   state(key, value)    one JSON value a key, the fields of `SidecarState` and `owner`
+ *   state(key, value)    one JSON value a key, the fields of `SidecarState`, `version` and `owner`
  *   history(…)           positions this copy's content has passed through, oldest first
  *   event(at, what, detail)   for people: copied, adopted, re-synchronised, named, restored, promoted, closed, failed: CODE
  *
  * It is opened in exclusive locking mode for as long as the copy is in use. That lock is what keeps
  * two primaries from one replica; the operating system frees it when the process dies. Others read
- * it with `readSidecar`, which takes no lock and may see a moment ago.
+ * it past that lock (unlocked.ts), and may see a moment ago.
  *
- * Every update is one transaction and durable when it returns (synchronous=EXTRA).
+ * Every update is one transaction and durable when it returns (synchronous=EXTRA). What a checkpoint
+ * changes is written beside it, faster: amendment.ts.
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { threadId } from "node:worker_threads";
-import {
-  type Connection,
-  type Driver,
-  type DriverName,
-  isBusy,
-  isDamaged,
-  loadDriver,
-} from "../driver.ts";
+import { type Connection, type Driver, type DriverName, isBusy, isDamaged } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
+import { AmendmentFile, readAmendment } from "./amendment.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
 import { formatPosition, type Position } from "./position.ts";
-import { FORMAT, insertHistory, readEvents, readHistory, readOwner, readState } from "./record.ts";
+import { FORMAT, insertHistory, readHistory, readRecord } from "./record.ts";
 import type { SumsRecord } from "./sums.ts";
 
 /** How many positions the history keeps: one a generation, some more a start. */
@@ -109,13 +104,6 @@ export function sidecarPath(copy: string): string {
   return `${copy}-lockstep`;
 }
 
-export interface SidecarSnapshot {
-  readonly state: SidecarState;
-  readonly history: readonly Position[];
-  readonly owner: Owner | null;
-  readonly events: readonly SidecarEvent[];
-}
-
 export class Sidecar {
   readonly copy: string;
   /** Was it found in the middle of a fold that was cut off? */
@@ -123,18 +111,33 @@ export class Sidecar {
   #connection: Connection;
   #state: SidecarState;
   #history: Position[];
+  /** How often the record was written. */
+  #version = 0;
+  readonly #amendments: AmendmentFile;
+  /** What only the amendment says: is there anything, and what of it is history. */
+  #isAmended = false;
+  #unwritten: readonly Position[] = [];
+  /** Did the last transaction fail? Then nobody knows which version stands there. */
+  #inDoubt = false;
   readonly #inode: number;
 
   private constructor(copy: string, connection: Connection, role: Role, driver: DriverName) {
     this.copy = copy;
     this.#connection = connection;
-    this.#inode = fs.statSync(sidecarPath(copy)).ino;
-    const found = readState(connection);
-    this.#state = found ?? emptyState(role);
+    const { ino, mode } = fs.statSync(sidecarPath(copy));
+    this.#inode = ino;
+    this.#amendments = new AmendmentFile(copy, mode & 0o777);
+    const found = readRecord(connection, readAmendment(copy));
+    this.#state = found?.state ?? emptyState(role);
+    this.#version = found?.version ?? 0;
     this.foundFolding = this.#state.folding;
-    if (!found) this.#putState();
+    // durable: what was amended is on record before the next amendment
+    if (!found || found.isAmended) {
+      this.#putState(found?.lacking);
+      this.#version++;
+    }
     this.#put("owner", { ...thisOwner(driver) });
-    this.#history = readHistory(connection);
+    this.#history = readHistory(connection, []);
   }
 
   /**
@@ -187,7 +190,7 @@ export class Sidecar {
     connection.exec("BEGIN");
     try {
       this.#state = { ...before, ...change };
-      this.#putState();
+      this.#putState(this.#unwritten);
       if (forget) connection.exec("DELETE FROM history");
       insertHistory(connection, history);
       if (event) {
@@ -198,23 +201,48 @@ export class Sidecar {
       connection.exec("COMMIT");
     } catch (error) {
       this.#state = before;
+      this.#inDoubt = true;
       rollBack(connection);
       throw isDamaged(error) ? sidecarError(this.copy, error) : error;
     }
+    this.#version++;
+    this.#inDoubt = this.#isAmended = false;
+    this.#unwritten = [];
     this.#history = forget ? [...history] : [...this.#history, ...history];
+  }
+
+  /** The same for what commits wait for: with one sync, as long as it fits beside the record. */
+  amend(change: Partial<SidecarState>, history: readonly Position[] = []): void {
+    this.#assertNamed();
+    const [copyId, version] = [this.#state.copyId, this.#version];
+    const state = { ...this.#state, ...change };
+    const unwritten = [...this.#unwritten, ...history];
+    this.#isAmended = true; // or perhaps, if it fails
+    if (this.#inDoubt || !this.#amendments.write({ copyId, version, state, history: unwritten })) {
+      this.update(change, { history });
+      return;
+    }
+    this.#state = state;
+    this.#unwritten = unwritten;
+    this.#history = [...this.#history, ...history];
   }
 
   /** From here on the file may differ from `folded`: its log is about to be written into it. */
   beginFold(): void {
-    if (!this.#state.folding) this.update({ folding: true });
+    if (!this.#state.folding) this.amend({ folding: true });
   }
 
   /** Releases the lock. A sidecar of a copy that never came to be is removed. */
   close(): void {
     try {
       if (this.#state.databaseId === null) fs.rmSync(sidecarPath(this.copy), { force: true });
-      else this.#put("owner", null);
+      else {
+        if (this.#isAmended) this.update({}); // durable: all of it is on record
+        this.#put("owner", null);
+      }
+      this.#amendments.remove();
     } finally {
+      this.#amendments.close();
       this.#connection.close(); // a disk that takes no more must not keep the lock
     }
   }
@@ -225,8 +253,11 @@ export class Sidecar {
     throw sidecarError(this.copy, new Error("it was removed or replaced while it was in use"));
   }
 
-  #putState(): void {
+  /** The record as a whole, in its next version. @param lacking what its history lacks */
+  #putState(lacking: readonly Position[] = []): void {
     for (const [key, value] of Object.entries(this.#state)) this.#put(key, value);
+    this.#put("version", this.#version + 1);
+    insertHistory(this.#connection, lacking);
   }
 
   #put(key: string, value: unknown): void {
@@ -238,73 +269,7 @@ export class Sidecar {
   }
 }
 
-/** What the sidecar of `copy` says, without a lock; null if there is none. */
-export function readSidecar(driver: Driver, copy: string): SidecarSnapshot | null {
-  if (!fs.existsSync(sidecarPath(copy))) return null;
-  let connection: Connection | null = null;
-  try {
-    connection = openUnlocked(driver, sidecarPath(copy));
-    return readSnapshot(connection);
-  } catch (error) {
-    throw sidecarError(copy, error);
-  } finally {
-    connection?.close();
-  }
-}
-
-/** What an open record says; null if it was made, but its first transaction was not committed. */
-export function readSnapshot(connection: Connection): SidecarSnapshot | null {
-  try {
-    const state = readState(connection);
-    if (!state) return null;
-    return {
-      state,
-      history: readHistory(connection),
-      owner: readOwner(connection),
-      events: readEvents(connection),
-    };
-  } catch (error) {
-    if (/no such table/.test(String(error))) return null;
-    throw error;
-  }
-}
-
-/**
- * What the sidecar of `copy` says, under SQLite's shared lock for the moment of reading; null if it
- * is not there, is in use, or cannot be read.
- */
-export function glimpseSidecar(driver: Driver, copy: string): SidecarState | null {
-  const file = sidecarPath(copy);
-  if (descriptorHere(file) !== null) return null;
-  let connection: Connection | null = null;
-  try {
-    connection = driver.open(file, { readOnly: true, timeout: 0 });
-    return readState(connection);
-  } catch {
-    return null; // whoever locks it finds out why
-  } finally {
-    connection?.close();
-  }
-}
-
 // --- internal ---
-
-/** Opens a record past the lock that the copy's user holds. */
-function openUnlocked(driver: Driver, file: string): Connection {
-  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  if (major > 22 || minor >= 15) {
-    return driver.open(`${pathToFileURL(file).href}?immutable=1`, { readOnly: true });
-  }
-  // Its node:sqlite takes no URI: a copy is read, which is a moment old as well.
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-record-"));
-  try {
-    const copy = path.join(directory, "record");
-    fs.copyFileSync(file, copy);
-    return driver.open(copy, { readOnly: true });
-  } finally {
-    fs.rmSync(directory, { recursive: true }); // the connection keeps its descriptor
-  }
-}
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -365,10 +330,10 @@ function lockedError(copy: string): LockstepError {
  * descriptor of its sidecar here could drop the lock. Nor do all libraries know `immutable`.
  */
 function ownerOf(copy: string): Owner | null {
-  const self = fileURLToPath(import.meta.url);
+  const reader = new URL(`./unlocked${path.extname(import.meta.url)}`, import.meta.url);
   // Loaded only here: a mirror's thread has to start fast.
   const { spawnSync } = process.getBuiltinModule("node:child_process");
-  const { stdout } = spawnSync(process.execPath, ["--no-warnings", self, copy], {
+  const { stdout } = spawnSync(process.execPath, ["--no-warnings", fileURLToPath(reader), copy], {
     encoding: "utf8",
     env: { ...process.env, NODE_OPTIONS: "" },
   });
@@ -379,7 +344,8 @@ function ownerOf(copy: string): Owner | null {
   }
 }
 
-function sidecarError(copy: string, cause: unknown): LockstepError {
+/** The record cannot be used. */
+export function sidecarError(copy: string, cause: unknown): LockstepError {
   return new LockstepError(codes.SIDECAR, {
     copy,
     what: `The record beside it, ${sidecarPath(copy)}, cannot be used: ${(cause as Error).message}`,
@@ -389,9 +355,4 @@ function sidecarError(copy: string, cause: unknown): LockstepError {
       "the next start then compares the copies page by page",
     cause,
   });
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const snapshot = readSidecar(loadDriver("node:sqlite"), process.argv[2] as string);
-  process.stdout.write(JSON.stringify(snapshot?.owner ?? null));
 }

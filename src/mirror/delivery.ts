@@ -207,7 +207,7 @@ export class Delivery {
     const { copy, state } = this.#sidecar;
     const file = stampFingerprint(copy, () => this.#target.syncFile(), state.folded?.file);
     // durable: what the file holds, replica
-    this.#sidecar.update({ folding: false, folded: { position: this.#position, file, sums } });
+    this.#sidecar.amend({ folding: false, folded: { position: this.#position, file, sums } });
     return true;
   }
 
@@ -236,10 +236,8 @@ export class Delivery {
     if (!state.folded || !sameFingerprint(state.folded.file, file))
       throw changed(copy, "Another program wrote the replica's file");
     // durable: the replica's generation is on record
-    this.#sidecar.update(
-      { generation: { salt1: header.salt1, salt2: header.salt2, base } },
-      { history: [base] },
-    );
+    const { salt1, salt2 } = header;
+    this.#sidecar.amend({ generation: { salt1, salt2, base } }, [base]);
     this.#restartable = false;
     this.#header = header;
     this.#position = {

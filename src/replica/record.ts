@@ -3,8 +3,8 @@
  * it at one moment, without a lock, and without a trace.
  *
  * Its owner changes it in transactions of SQLite's, past which its bytes are read here, with those of
- * its journal. If both are the same at a second look they are one state, perhaps of a transaction that
- * is under way or was cut off: SQLite takes it back in the copy that it is given. If this process is
+ * its journal and of what amends it. If all are the same at a second look they are one state, perhaps of a
+ * transaction that is under way or was cut off: SQLite takes it back in the copy that it is given. If this process is
  * the owner, the bytes are read through the descriptor that it has: to close another would drop the
  * lock.
  */
@@ -12,17 +12,22 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Driver } from "../driver.ts";
+import { amendmentPath, decodeAmendment } from "../lineage/amendment.ts";
 import { descriptorHere } from "../lineage/open-here.ts";
-import { readSnapshot, type SidecarSnapshot, sidecarPath } from "../lineage/sidecar.ts";
+import { sidecarPath } from "../lineage/sidecar.ts";
+import { readSnapshot, type SidecarSnapshot } from "../lineage/unlocked.ts";
 import { readFully } from "../wal/scan.ts";
 
 /** A file's times are as coarse as the kernel's clock: until then they may hide a second change. */
 const SETTLED_MS = 50;
 const TRIES = 20;
 
+type Bytes = [record: Buffer, journal: Buffer, amendment: Buffer];
+
 export class RecordReader {
   readonly #driver: Driver;
   readonly #file: string;
+  readonly #amendment: string;
   #snapshot: SidecarSnapshot | null = null;
   #stat = "";
   /** When the file was first seen as it is, and when it was last read; of a monotonic clock. */
@@ -32,12 +37,13 @@ export class RecordReader {
   constructor(driver: Driver, copy: string) {
     this.#driver = driver;
     this.#file = sidecarPath(copy);
+    this.#amendment = amendmentPath(copy);
   }
 
   /** What the record says; null if there is none, or if it could not be read at one moment. */
   read(): SidecarSnapshot | null {
     const now = performance.now();
-    const stat = statOf(this.#file);
+    const stat = `${statOf(this.#file)} ${statOf(this.#amendment)}`;
     if (stat !== this.#stat) {
       this.#stat = stat;
       this.#seenAt = now;
@@ -60,19 +66,22 @@ export class RecordReader {
     return null;
   }
 
-  /** The record and its journal; null if it is not there, or was closed just now. */
-  #look(): [record: Buffer, journal: Buffer] | null {
+  /** All of it; null if it is not there, or was closed just now. */
+  #look(): Bytes | null {
     try {
       const fd = descriptorHere(this.#file);
       const record = fd === null ? fs.readFileSync(this.#file) : readAll(fd);
       const journal = `${this.#file}-journal`; // nobody locks it
-      return [record, fs.existsSync(journal) ? fs.readFileSync(journal) : Buffer.alloc(0)];
+      const besides = [journal, this.#amendment].map((file) =>
+        fs.existsSync(file) ? fs.readFileSync(file) : Buffer.alloc(0),
+      );
+      return [record, ...(besides as [Buffer, Buffer])];
     } catch {
       return null;
     }
   }
 
-  #parse([record, journal]: [record: Buffer, journal: Buffer]): SidecarSnapshot | null {
+  #parse([record, journal, amendment]: Bytes): SidecarSnapshot | null {
     const directory = fs.mkdtempSync(path.join(os.tmpdir(), "lockstep-record-"));
     try {
       const file = path.join(directory, "record");
@@ -80,7 +89,7 @@ export class RecordReader {
       fs.writeFileSync(`${file}-journal`, journal);
       const connection = this.#driver.open(file);
       try {
-        return readSnapshot(connection);
+        return readSnapshot(connection, decodeAmendment(amendment));
       } finally {
         connection.close();
       }

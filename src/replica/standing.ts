@@ -19,7 +19,7 @@ import type { Driver } from "../driver.ts";
 import { walPath } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint } from "../lineage/fingerprint.ts";
 import type { Position } from "../lineage/position.ts";
-import type { SidecarSnapshot } from "../lineage/sidecar.ts";
+import type { SidecarSnapshot } from "../lineage/unlocked.ts";
 import {
   decodeFrameHeader,
   decodeWalHeader,

@@ -22,7 +22,7 @@ import { type Copy, describeCopy, realPath } from "../lineage/describe.ts";
 import { readFingerprint } from "../lineage/fingerprint.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
-import { readSidecar } from "../lineage/sidecar.ts";
+import { readSidecar } from "../lineage/unlocked.ts";
 import { closeUnused } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";

@@ -11,13 +11,8 @@ import { stampUnused } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
-import {
-  readSidecar,
-  Sidecar,
-  type SidecarSnapshot,
-  type SidecarState,
-  sidecarPath,
-} from "../lineage/sidecar.ts";
+import { Sidecar, type SidecarState, sidecarPath } from "../lineage/sidecar.ts";
+import { readSidecar, type SidecarSnapshot } from "../lineage/unlocked.ts";
 
 /** The replica's record: locked, only read (its disk is read-only), or null if it has none. */
 export type Source = Sidecar | SidecarSnapshot | null;

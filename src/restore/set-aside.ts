@@ -10,6 +10,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { amendmentPath } from "../lineage/amendment.ts";
 import { isThere } from "../lineage/describe.ts";
 import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
@@ -48,7 +49,8 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
 // --- internal ---
 
 const SIDECAR = sidecarPath("");
-const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`, sumsPath(""), proofPath("")];
+const RECORD = [SIDECAR, `${SIDECAR}-journal`, amendmentPath("")];
+const BESIDE = ["-wal", "-journal", ...RECORD, sumsPath(""), proofPath("")];
 
 function freshName(file: string): string {
   const date = new Date().toISOString().replace(/[:.]/g, "-");

@@ -165,9 +165,11 @@ export function thinned(points: readonly Point[]): Point[] {
   );
 }
 
-const FILES = ["", "-wal", "-shm", "-lockstep", "-lockstep-journal", "-lockstep-new"].flatMap(
-  (suffix) => [`main/app.db${suffix}`, `replica/app.db${suffix}`],
-);
+const RECORD = ["-lockstep", "-lockstep-journal", "-lockstep-amended"];
+const FILES = ["", "-wal", "-shm", ...RECORD, "-lockstep-new"].flatMap((suffix) => [
+  `main/app.db${suffix}`,
+  `replica/app.db${suffix}`,
+]);
 
 /** Has reads counted; `readsOf` says how many there were. */
 export function countReads(faults: Faults): void {

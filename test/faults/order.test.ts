@@ -148,8 +148,9 @@ for (const driver of DRIVERS) {
           // begins anew.
           const stamped = life.after(folded.last()).where("utimens", `${copy}/app.db`).first();
           const marked = life.after(stamped).where("sync", `${copy}/app.db`).first();
-          const noted = life.after(stamped).where("write", `${copy}/app.db-lockstep`);
-          const kept = life.after(noted.first()).where("sync", `${copy}/app.db-lockstep`).last();
+          const amended = `${copy}/app.db-lockstep-amended`;
+          const noted = life.after(stamped).where("write", amended);
+          const kept = life.after(noted.first()).where("sync", amended).first();
           record.inOrder(folded.last(), stamped, marked, noted.first(), kept);
         }
       }
@@ -161,7 +162,7 @@ for (const driver of DRIVERS) {
       const record = calls(pair);
       for (const copy of ["main", "replica"]) {
         const stamped = record.where("utimens", `${copy}/app.db`);
-        const noted = record.where("sync", `${copy}/app.db-lockstep`);
+        const noted = record.where("sync", `${copy}/app.db-lockstep-amended`);
         for (const log of LOGS) {
           const starts = [...record.where("write", log).filter(isHeader)];
           assert.ok(starts.length >= 3, "there were generations");

@@ -7,9 +7,11 @@ import fs from "node:fs";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
+import { type DriverName, loadDriver } from "../../src/driver.ts";
+import { readAmendment } from "../../src/lineage/amendment.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
+import { readSnapshot } from "../../src/lineage/unlocked.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
 import { copyDirectory, keepFingerprint } from "../support/files.ts";
@@ -232,10 +234,11 @@ export class Pair {
       const path = `${copy}-lockstep${suffix}`;
       if (fs.existsSync(path)) fs.copyFileSync(path, file + suffix);
     }
-    const db = new DatabaseSync(file);
-    const rows = db.prepare("SELECT key, value FROM state").all();
-    db.close();
-    return Object.fromEntries(rows.map((row) => [row["key"], JSON.parse(String(row["value"]))]));
+    const connection = loadDriver("node:sqlite").open(file);
+    const record = readSnapshot(connection, readAmendment(copy));
+    connection.close();
+    assert.ok(record, `${copy} has a record`);
+    return record.state;
   }
 
   /** Sets the rules, which end in a kill, and lives until then. */

@@ -12,7 +12,7 @@ import { describe, test } from "node:test";
 import { deserialize } from "node:v8";
 import { parseDsn } from "../../src/dsn.ts";
 import { decide } from "../../src/lineage/decide.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { readOptions } from "../../src/options.ts";
 import { restore } from "../../src/restore.ts";
 import { status } from "../../src/status.ts";

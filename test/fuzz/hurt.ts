@@ -19,7 +19,7 @@ const SUFFIXES = [
   "-wal",
   "-wal",
   "-lockstep",
-  "-lockstep",
+  "-lockstep-amended",
   "-shm",
   "-lockstep-journal",
 ];

@@ -29,7 +29,7 @@ function digestOf({ bytes }: Remains): string {
  */
 function markOf(path: string, { mtimeNs }: Remains, wreck: Wreck): string {
   const mark = String(mtimeNs);
-  const records = [`${path}-lockstep`, `${path}-lockstep-journal`];
+  const records = ["", "-journal", "-amended"].map((suffix) => `${path}-lockstep${suffix}`);
   const isRecorded = records.some((record) => {
     const { bytes } = wreck.get(record) ?? {};
     return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(mark);

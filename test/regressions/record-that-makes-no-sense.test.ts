@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { runSql } from "../support/files.ts";
 import { Scene } from "../support/scene.ts";
 

@@ -8,7 +8,7 @@ import { Gate } from "../../src/gate/gate.ts";
 import { DatabaseSync as Replicated } from "../../src/index.ts";
 import { describeCopy } from "../../src/lineage/describe.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
-import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
+import { readSidecar, type SidecarSnapshot } from "../../src/lineage/unlocked.ts";
 import { replicate } from "../../src/replicate.ts";
 import { sameSalts } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";

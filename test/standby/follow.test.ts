@@ -10,7 +10,7 @@ import { describe, test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
 import { openReplica } from "../../src/index.ts";
 import { formatPosition } from "../../src/lineage/position.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { type FollowStatus, follow } from "../../src/standby/follow.ts";
 import { Archive } from "../../src/stream/archive.ts";
 import { Keys } from "../../src/stream/keys.ts";

@@ -12,7 +12,7 @@ import * as better from "../../src/better-sqlite3.ts";
 import { loadDriver } from "../../src/driver.ts";
 import * as node from "../../src/index.ts";
 import { formatPosition } from "../../src/lineage/position.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { follow } from "../../src/standby/follow.ts";
 import { Keys } from "../../src/stream/keys.ts";
 import { message } from "../stream/messages.ts";

@@ -7,7 +7,7 @@ import { describe, test } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
 import { DatabaseSync as Replicated } from "../../src/index.ts";
 import { formatPosition } from "../../src/lineage/position.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { follow } from "../../src/standby/follow.ts";
 import { promote } from "../../src/standby/promote.ts";
 import { restoreStream } from "../../src/standby/restore.ts";

@@ -10,7 +10,7 @@ import { describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { loadDriver } from "../../src/driver.ts";
 import { formatPosition } from "../../src/lineage/position.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { follow } from "../../src/standby/follow.ts";
 import { restoreStream } from "../../src/standby/restore.ts";
 import { Archive } from "../../src/stream/archive.ts";

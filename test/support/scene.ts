@@ -12,7 +12,7 @@ import type { HubClient } from "../../src/gate/client.ts";
 import type { Hub } from "../../src/gate/hub.ts";
 import { openHub } from "../../src/gate/open-hub.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
-import { readSidecar, type SidecarSnapshot } from "../../src/lineage/sidecar.ts";
+import { readSidecar, type SidecarSnapshot } from "../../src/lineage/unlocked.ts";
 import type { Progress, Replication } from "../../src/options.ts";
 import { type Ending, scratch } from "../scratch.ts";
 import { assertAtRest, copyDirectory, digestOf, keepFingerprint, readAtRest } from "./files.ts";

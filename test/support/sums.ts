@@ -3,9 +3,10 @@
  * by another way than the one that is tested.
  */
 import fs from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+import { loadDriver } from "../../src/driver.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { Total } from "../../src/lineage/sums.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
@@ -20,15 +21,9 @@ export function crc(bytes: Uint8Array, seed: number): number {
   return ~c >>> 0 || 1;
 }
 
-/** What the record beside a closed copy says of what its file holds. */
+/** What the record beside a copy says of what its file holds. */
 export function foldedOf(copy: string): SidecarState["folded"] {
-  const record = new DatabaseSync(`${copy}-lockstep`, { readOnly: true });
-  try {
-    const row = record.prepare("SELECT value FROM state WHERE key = 'folded'").get();
-    return row ? JSON.parse(String(row["value"])) : null;
-  } finally {
-    record.close();
-  }
+  return readSidecar(loadDriver("node:sqlite"), copy)?.state.folded ?? null;
 }
 
 /** Are there sums that the record beside a closed copy vouches for? */

@@ -1,7 +1,7 @@
 /** `lockstep promote`: makes a standby the primary. */
 import { parseArgs } from "node:util";
 import { loadDriver } from "../../driver.ts";
-import { readSidecar } from "../../lineage/sidecar.ts";
+import { readSidecar } from "../../lineage/unlocked.ts";
 import { promote } from "../../standby/promote.ts";
 import { untilInterrupted } from "../interrupt.ts";
 import { type Io, UsageError } from "../io.ts";

@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { loadDriver } from "../../../src/driver.ts";
 import { decide } from "../../../src/lineage/decide.ts";
 import { type Copy, describeCopy, walPath } from "../../../src/lineage/describe.ts";
-import { readSidecar } from "../../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../../src/lineage/unlocked.ts";
 import { frameOffset, sameSalts } from "../../../src/wal/format.ts";
 import { type Ending, scratch } from "../../scratch.ts";
 import { forge } from "../bytes.ts";

@@ -10,7 +10,7 @@ import { codes, LockstepError } from "../../../src/errors.ts";
 import { decide } from "../../../src/lineage/decide.ts";
 import { describeCopy } from "../../../src/lineage/describe.ts";
 import { formatPosition } from "../../../src/lineage/position.ts";
-import { readSidecar, type SidecarSnapshot } from "../../../src/lineage/sidecar.ts";
+import { readSidecar, type SidecarSnapshot } from "../../../src/lineage/unlocked.ts";
 import { Random } from "../../crash/random.ts";
 import { type Ending, scratch } from "../../scratch.ts";
 import { damage } from "../bytes.ts";
