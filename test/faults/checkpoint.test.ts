@@ -17,12 +17,12 @@ const failures: readonly (readonly [string, Rule[], string])[] = [
   ["the replica's log cannot be read", fails("read", "replica/app.db-wal", "EIO"), "REPLICA_IO"],
   [
     "the replica's record cannot be written",
-    fails("write", "replica/app.db-lockstep-journal", "ENOSPC"),
+    fails("write", "replica/app.db-lockstep-amended", "ENOSPC"),
     "REPLICA_FULL",
   ],
   [
     "the replica's record cannot be synced",
-    fails("sync", "replica/app.db-lockstep", "EIO"),
+    fails("sync", "replica/app.db-lockstep-amended", "EIO"),
     "REPLICA_IO",
   ],
   ["the replica's file cannot be marked", fails("utimens", "replica/app.db", "EIO"), "REPLICA_IO"],
@@ -31,7 +31,7 @@ const failures: readonly (readonly [string, Rule[], string])[] = [
   ["the primary's file cannot be synced", fails("sync", "main/app.db", "EIO"), "PRIMARY_IO"],
   [
     "the primary's record cannot be written",
-    fails("write", "main/app.db-lockstep-journal", "ENOSPC"),
+    fails("write", "main/app.db-lockstep-amended", "ENOSPC"),
     "PRIMARY_IO",
   ],
 ];

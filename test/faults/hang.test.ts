@@ -67,7 +67,7 @@ describe("a disk that hangs", { skip, concurrency: 2 }, () => {
   test("when a new generation is put on record: REPLICA_TIMEOUT", async (t) => {
     const pair = new Pair(t, "node:sqlite", { ...TIMEOUT, checkpointBytes: 1 });
     await pair.begin();
-    pair.faults.set(hang("write", "replica/app.db-lockstep-journal"));
+    pair.faults.set(hang("write", "replica/app.db-lockstep-amended"));
     inTime(failed(await pair.insert(), "REPLICA_TIMEOUT"));
     await hanging(pair);
   });

@@ -319,7 +319,7 @@ test("nothing is folded ahead before every record says so", { skip }, async (t) 
   const before = begun();
   while (begun() === before) ok(await pair.insert());
   pair.faults.clear();
-  pair.faults.set({ on: "sync", path: "replica/app.db-lockstep", does: "hang" });
+  pair.faults.set({ on: "sync", path: "replica/app.db-lockstep-amended", does: "hang" });
   const commit = (bytes: number) => pair.exec(`INSERT INTO u VALUES (zeroblob(${bytes}))`);
   ok(await commit(400_000));
   await pair.faults.hanging();
@@ -330,7 +330,9 @@ test("nothing is folded ahead before every record says so", { skip }, async (t) 
   assert.equal(folded().length, 0, "not while its record does not say so");
   pair.faults.set();
   while (folded().length === 0) ok(await commit(100));
-  const noted = calls(pair).before(folded().first()).where("sync", "replica/app.db-lockstep");
+  const noted = calls(pair)
+    .before(folded().first())
+    .where("sync", "replica/app.db-lockstep-amended");
   assert.ok(noted.length > 0, "its record says first that it is being folded");
   ok(await pair.close());
   await pair.atRest();

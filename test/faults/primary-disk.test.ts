@@ -103,7 +103,7 @@ for (const driver of DRIVERS) {
     test("a new generation cannot be put on record: PRIMARY_IO", async (t) => {
       const pair = new Pair(t, driver, { checkpointBytes: 1 });
       await pair.begin(); // every commit is folded: the next begins a generation
-      pair.faults.set({ on: "*", path: "main/app.db-lockstep-journal", does: { error: "EIO" } });
+      pair.faults.set({ on: "*", path: "main/app.db-lockstep-amended", does: { error: "EIO" } });
       failed(await pair.insert(), "PRIMARY_IO");
       ok(await pair.close());
       pair.holdsAcknowledged(pair.primary);

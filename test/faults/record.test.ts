@@ -162,7 +162,7 @@ describe("the start", { skip, concurrency: 2 }, () => {
   test("a log that is installed in place of an older one is on record before it is named", async (t) => {
     const pair = new Pair(t, "node:sqlite", TINY);
     await pair.begin();
-    await pair.dies(before("write", "replica/app.db-lockstep-journal"), () => pair.insert());
+    await pair.dies(before("write", "replica/app.db-lockstep-amended"), () => pair.insert());
     fs.rmSync(`${pair.replica}-wal`);
     await pair.dies(before("rename", "replica/app.db-wal"), () => pair.open());
     const { generation } = pair.recordOf(pair.replica);

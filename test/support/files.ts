@@ -9,6 +9,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { pathToFileURL } from "node:url";
+import { crc32 } from "node:zlib";
 import {
   type Fingerprint,
   readFingerprint,
@@ -100,6 +101,7 @@ export function assertAtRest(
  */
 export function keepFingerprint(copy: string, was: Fingerprint): void {
   if (!fs.existsSync(`${copy}-lockstep`)) return;
+  keepAmended(copy, was);
   const record = new DatabaseSync(`${copy}-lockstep`);
   try {
     const row = record.prepare("SELECT value FROM state WHERE key = 'folded'").get();
@@ -110,6 +112,26 @@ export function keepFingerprint(copy: string, was: Fingerprint): void {
   } finally {
     record.close();
   }
+}
+
+/** The same in what amends the record, in both slots. */
+function keepAmended(copy: string, was: Fingerprint): void {
+  const file = `${copy}-lockstep-amended`;
+  if (!fs.existsSync(file)) return;
+  const bytes = fs.readFileSync(file);
+  for (const slot of [bytes.subarray(0, 4096), bytes.subarray(4096)]) {
+    const end = slot.length < 8 ? 0 : 8 + slot.readUInt32BE(4);
+    if (end < 8 || end > slot.length || crc32(slot.subarray(4, end)) !== slot.readUInt32BE(0))
+      continue;
+    const amendment = JSON.parse(slot.toString("utf8", 8, end));
+    const { folded } = amendment.state;
+    if (!folded || !sameFingerprint(folded.file, was)) continue;
+    folded.file = readFingerprint(copy);
+    const length = slot.write(JSON.stringify(amendment), 8);
+    slot.writeUInt32BE(length, 4);
+    slot.writeUInt32BE(crc32(slot.subarray(4, 8 + length)), 0);
+  }
+  fs.writeFileSync(file, bytes);
 }
 
 /** Where a copy's log ends, in bytes: behind its last commit there may be room that was made ahead. */
