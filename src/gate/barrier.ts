@@ -180,6 +180,7 @@ class Round {
   #reject!: (error: LockstepError) => void;
   /** Shared memory and the thread pool's descriptors do not keep a process alive: this does. */
   readonly #alive = setTimeout(() => {}, LONGEST_TIMER_MS).unref();
+  #isAwaited = false;
 
   constructor() {
     this.promise = new Promise((resolve, reject) => {
@@ -190,6 +191,8 @@ class Round {
   }
 
   awaited(): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
     this.#alive.ref();
   }
 

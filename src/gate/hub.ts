@@ -195,6 +195,7 @@ export class Hub {
     const begun = this.#barrier ? 0 : performance.now();
     let news: boolean;
     try {
+      if (this.#barrier && !this.#primary.foreign && this.#gate.hasNoted()) return;
       news = this.#barrier ? this.#gate.note() : this.#gate.pass();
       if (!news && !this.#primary.foreign) return;
       if (news) this.#barrier?.touch();
