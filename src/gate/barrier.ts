@@ -7,9 +7,9 @@
  *   3  when all have, everybody who had asked before the round began is answered
  *
  * A round begins when the callers that were answered by the one before have had their turn, so that
- * their next commits go together; or once a batch of them is handed over, so that the copies sync it
- * while the other callers commit. Without callers one begins now and then. To wait for
- * a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
+ * their next commits go together; or once a batch is handed over and half of those who are at it wait, so
+ * that the copies sync it while the other half commit. Without callers one begins now and then. To wait
+ * for a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
  */
 import fs from "node:fs";
 import { codes, LockstepError } from "../errors.ts";
@@ -37,6 +37,8 @@ export class Barrier {
   #running: Round | null = null;
   /** Those who wait for the round after the one that is running. */
   #next: Round | null = null;
+  /** Half of those who wait, or were answered just now and may come again. */
+  #half = 0;
   #lazily: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -55,6 +57,7 @@ export class Barrier {
     const round = this.#gate.settled ? null : this.#join();
     if (!round) return Promise.resolve(formatPosition(this.#gate.durable));
     round.awaited();
+    if (this.#gate.hasBatch && round.callers >= this.#half) this.#begin();
     if (!signal && timeout === undefined) return round.promise;
     return impatient(round.promise, signal, timeout, this.#primary.path);
   }
@@ -90,9 +93,7 @@ export class Barrier {
       this.#next = new Round();
       if (!this.#running) setImmediate(() => this.#begin());
     }
-    const round = this.#next; // to begin makes it the running one
-    if (this.#gate.hasBatch) this.#begin();
-    return round;
+    return this.#next;
   }
 
   #begin(): void {
@@ -111,6 +112,7 @@ export class Barrier {
     round.resolve(formatPosition(this.#gate.durable));
     if (this.#closed) return;
     this.#running = null;
+    this.#half = (round.callers + (this.#next?.callers ?? 0)) / 2;
     if (this.#next) setImmediate(() => this.#begin());
     else if (!this.#gate.settled) this.touch();
   }
@@ -176,11 +178,11 @@ class Round {
   /** When its first caller came. */
   readonly born = performance.now();
   readonly promise: Promise<string>;
+  callers = 0;
   #resolve!: (position: string) => void;
   #reject!: (error: LockstepError) => void;
   /** Shared memory and the thread pool's descriptors do not keep a process alive: this does. */
   readonly #alive = setTimeout(() => {}, LONGEST_TIMER_MS).unref();
-  #isAwaited = false;
 
   constructor() {
     this.promise = new Promise((resolve, reject) => {
@@ -191,9 +193,7 @@ class Round {
   }
 
   awaited(): void {
-    if (this.#isAwaited) return;
-    this.#isAwaited = true;
-    this.#alive.ref();
+    if (this.callers++ === 0) this.#alive.ref();
   }
 
   resolve(position: string): void {
