@@ -21,6 +21,9 @@ import type { Slots } from "./slots.ts";
 
 /** How long a commit that nobody waits for stays unsynced, in milliseconds. */
 const UNAWAITED_MS = 100;
+/** After so many statements, or milliseconds, it is looked at how much is noted by now. */
+const LOOK_STATEMENTS = 8;
+const LOOK_MS = 1;
 const LONGEST_TIMER_MS = 0x7fffffff;
 
 export class Barrier {
@@ -40,6 +43,9 @@ export class Barrier {
   /** Half of those who wait, or were answered just now and may come again. */
   #half = 0;
   #lazily: NodeJS.Timeout | null = null;
+  /** How many statements were not looked at, and when the last one was that was. */
+  #unseen = 0;
+  #seenAt = 0;
   #closed = false;
 
   constructor(gate: Gate, primary: Primary, { slots, timeout, fence }: BarrierContext) {
@@ -60,6 +66,22 @@ export class Barrier {
     if (this.#gate.hasBatch && round.callers >= this.#half) this.#begin();
     if (!signal && timeout === undefined) return round.promise;
     return impatient(round.promise, signal, timeout, this.#primary.path);
+  }
+
+  /**
+   * After what may have committed: must the log be looked at? Not each time, if something is noted already:
+   * it is known then that there is something to be synced, and not only how much it is by now.
+   * @throws LockstepError what a mirror has failed with, if commits do not go on without it
+   */
+  isDue(): boolean {
+    const now = performance.now();
+    const isSeen = this.#gate.noted && now - this.#seenAt < LOOK_MS;
+    if (isSeen && ++this.#unseen < LOOK_STATEMENTS && !this.#primary.foreign) {
+      this.#gate.pollFailures();
+      return false;
+    }
+    [this.#unseen, this.#seenAt] = [0, now];
+    return true;
   }
 
   /** Something was committed; perhaps nobody will ask for it. */

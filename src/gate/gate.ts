@@ -29,9 +29,6 @@ import type { SharedMemory, Slots } from "./slots.ts";
 const PUBLISH_BYTES = 512 << 10;
 /** With durability `barrier`: how much is noted before it is handed over, be it waited for or not. */
 const BATCH_BYTES = 128 << 10;
-/** … after how many statements, or milliseconds, it is looked at how much that is by now. */
-const LOOK_STATEMENTS = 8;
-const LOOK_MS = 1;
 
 export interface Mark {
   readonly taken: number;
@@ -59,9 +56,6 @@ export class Gate {
   #requested = 0;
   /** The bell at which the mirrors were last asked for failures. */
   #heard = 0;
-  /** With durability `barrier`: statements since the log was looked at, and when that was. */
-  #unseen = 0;
-  #seenAt = 0;
 
   constructor(
     primary: Primary,
@@ -98,25 +92,16 @@ export class Gate {
    */
   note(): boolean {
     const primary = this.#primary;
-    this.#unseen = 0;
-    this.#seenAt = performance.now();
     if (primary.hasNews()) {
       const { frames, pageSize } = primary.index;
       const bytes = (frames - primary.position.frame) * frameSize(pageSize);
       const isFresh = !sameSalts(primary.index, primary.position);
       if (isFresh || bytes >= BATCH_BYTES) this.#take(primary.position.frame);
       else this.noted = true;
-      this.meter.oldest ||= this.#seenAt;
-      this.#pollFailures();
+      this.meter.oldest ||= performance.now();
+      this.pollFailures();
     }
     return !this.settled;
-  }
-
-  /** Is something noted already, and was it looked at just now how much that is? */
-  hasNoted(): boolean {
-    if (!this.noted) return false;
-    this.#pollFailures();
-    return ++this.#unseen < LOOK_STATEMENTS && performance.now() - this.#seenAt < LOOK_MS;
   }
 
   /** Is everything that was committed, as far as it was noted, durable everywhere? */
@@ -176,7 +161,7 @@ export class Gate {
     // Among others that write it is held already, without a gap.
     const isHeld = primary.held && (!fresh || primary.foreign);
     if (!isHeld) primary.hold();
-    this.#pollFailures();
+    this.pollFailures();
   }
 
   /**
@@ -308,7 +293,7 @@ export class Gate {
   }
 
   /** Nobody may be waiting: a failure is noticed with the next commit. */
-  #pollFailures(): void {
+  pollFailures(): void {
     const bell = this.#slots.bell();
     if (bell === this.#heard) return;
     this.#heard = bell;
