@@ -7,9 +7,9 @@
  *   3  when all have, everybody who had asked before the round began is answered
  *
  * A round begins when the callers that were answered by the one before have had their turn, so that
- * their next commits go together; or once a batch of them is handed over, so that the copies sync it
- * while the other callers commit. Without callers one begins now and then. To wait for
- * a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
+ * their next commits go together; or once a batch is handed over and half of those who are at it wait, so
+ * that the copies sync it while the other half commit. Without callers one begins now and then. To wait
+ * for a sync blocks nobody; to hand over does if the ring is full, or to put a new generation on record.
  */
 import fs from "node:fs";
 import { codes, LockstepError } from "../errors.ts";
@@ -21,6 +21,9 @@ import type { Slots } from "./slots.ts";
 
 /** How long a commit that nobody waits for stays unsynced, in milliseconds. */
 const UNAWAITED_MS = 100;
+/** After so many statements, or milliseconds, it is looked at how much is noted by now. */
+const LOOK_STATEMENTS = 8;
+const LOOK_MS = 1;
 const LONGEST_TIMER_MS = 0x7fffffff;
 
 export class Barrier {
@@ -37,7 +40,12 @@ export class Barrier {
   #running: Round | null = null;
   /** Those who wait for the round after the one that is running. */
   #next: Round | null = null;
+  /** Half of those who wait, or were answered just now and may come again. */
+  #half = 0;
   #lazily: NodeJS.Timeout | null = null;
+  /** How many statements were not looked at, and when the last one was that was. */
+  #unseen = 0;
+  #seenAt = 0;
   #closed = false;
 
   constructor(gate: Gate, primary: Primary, { slots, timeout, fence }: BarrierContext) {
@@ -55,8 +63,25 @@ export class Barrier {
     const round = this.#gate.settled ? null : this.#join();
     if (!round) return Promise.resolve(formatPosition(this.#gate.durable));
     round.awaited();
+    if (this.#gate.hasBatch && round.callers >= this.#half) this.#begin();
     if (!signal && timeout === undefined) return round.promise;
     return impatient(round.promise, signal, timeout, this.#primary.path);
+  }
+
+  /**
+   * After what may have committed: must the log be looked at? Not each time, if something is noted already:
+   * it is known then that there is something to be synced, and not only how much it is by now.
+   * @throws LockstepError what a mirror has failed with, if commits do not go on without it
+   */
+  isDue(): boolean {
+    const now = performance.now();
+    const isSeen = this.#gate.noted && now - this.#seenAt < LOOK_MS;
+    if (isSeen && ++this.#unseen < LOOK_STATEMENTS && !this.#primary.foreign) {
+      this.#gate.pollFailures();
+      return false;
+    }
+    [this.#unseen, this.#seenAt] = [0, now];
+    return true;
   }
 
   /** Something was committed; perhaps nobody will ask for it. */
@@ -90,9 +115,7 @@ export class Barrier {
       this.#next = new Round();
       if (!this.#running) setImmediate(() => this.#begin());
     }
-    const round = this.#next; // to begin makes it the running one
-    if (this.#gate.hasBatch) this.#begin();
-    return round;
+    return this.#next;
   }
 
   #begin(): void {
@@ -111,6 +134,7 @@ export class Barrier {
     round.resolve(formatPosition(this.#gate.durable));
     if (this.#closed) return;
     this.#running = null;
+    this.#half = (round.callers + (this.#next?.callers ?? 0)) / 2;
     if (this.#next) setImmediate(() => this.#begin());
     else if (!this.#gate.settled) this.touch();
   }
@@ -176,6 +200,7 @@ class Round {
   /** When its first caller came. */
   readonly born = performance.now();
   readonly promise: Promise<string>;
+  callers = 0;
   #resolve!: (position: string) => void;
   #reject!: (error: LockstepError) => void;
   /** Shared memory and the thread pool's descriptors do not keep a process alive: this does. */
@@ -190,7 +215,7 @@ class Round {
   }
 
   awaited(): void {
-    this.#alive.ref();
+    if (this.callers++ === 0) this.#alive.ref();
   }
 
   resolve(position: string): void {

@@ -99,7 +99,7 @@ export class Gate {
       if (isFresh || bytes >= BATCH_BYTES) this.#take(primary.position.frame);
       else this.noted = true;
       this.meter.oldest ||= performance.now();
-      this.#pollFailures();
+      this.pollFailures();
     }
     return !this.settled;
   }
@@ -161,7 +161,7 @@ export class Gate {
     // Among others that write it is held already, without a gap.
     const isHeld = primary.held && (!fresh || primary.foreign);
     if (!isHeld) primary.hold();
-    this.#pollFailures();
+    this.pollFailures();
   }
 
   /**
@@ -293,7 +293,7 @@ export class Gate {
   }
 
   /** Nobody may be waiting: a failure is noticed with the next commit. */
-  #pollFailures(): void {
+  pollFailures(): void {
     const bell = this.#slots.bell();
     if (bell === this.#heard) return;
     this.#heard = bell;

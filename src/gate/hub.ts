@@ -195,6 +195,7 @@ export class Hub {
     const begun = this.#barrier ? 0 : performance.now();
     let news: boolean;
     try {
+      if (this.#barrier && !this.#barrier.isDue()) return;
       news = this.#barrier ? this.#gate.note() : this.#gate.pass();
       if (!news && !this.#primary.foreign) return;
       if (news) this.#barrier?.touch();
@@ -208,8 +209,7 @@ export class Hub {
       return outcome;
     });
     if (!this.#roster.isWhole) this.#tend();
-    const images = this.#images;
-    if (images) this.#checkpoint(() => images.advance());
+    if (this.#images) this.#checkpoint(() => this.#images?.advance() ?? null);
     if (news && !this.#barrier) this.#gate.meter.committed(begun);
   }
 

@@ -313,7 +313,11 @@ export function rewriteLog(file: string, length: number): void {
 /** The least and the most by which a log is grown ahead of its end, in bytes. */
 const GROW_MIN = 64 << 10;
 const GROW_MAX = 1 << 20;
-const ZEROES = new Uint8Array(GROW_MAX);
+/**
+ * Written piece by piece: the page cache keeps what one write adds in one large folio, and ext4 goes
+ * through all of that whenever a part of it is written over later, which each commit does.
+ */
+const ZEROES = new Uint8Array(GROW_MIN);
 
 /** Is there so little room behind the first `used` of `size` bytes that a log should be grown? */
 export function isTight(used: number, size: number): boolean {
@@ -331,7 +335,7 @@ export function growLog(fd: number, used: number): number {
   if (!isTight(used, size)) return size;
   const length = growthOf(used);
   try {
-    writeFully(fd, ZEROES, 0, length, size);
+    for (let at = 0; at < length; at += GROW_MIN) writeFully(fd, ZEROES, 0, GROW_MIN, size + at);
     fs.fdatasyncSync(fd);
     return size + length;
   } catch (error) {

@@ -1,14 +1,18 @@
 /** Durability `barrier`: what returns at once, and what durable() then waits for. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import fs from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import type { ChannelMessages } from "../../src/channels.ts";
 import { sameSalts } from "../../src/wal/format.ts";
 import { type LogScan, scanLog } from "../../src/wal/scan.ts";
 import { assertAtRest, readAtRest } from "../support/files.ts";
 import { type Any, drivers, Pair } from "./pair.ts";
+
+type Round = ChannelMessages["lockstep:commit"];
 
 const BARRIER = { durability: "barrier" };
 const sources = { "node:sqlite": "index.ts", "better-sqlite3": "better-sqlite3.ts" } as const;
@@ -77,6 +81,41 @@ for (const driver of drivers) {
         answered,
         answered.toSorted((a, b) => a - b),
       );
+    });
+
+    test("one half of the callers commits while the other is synced", async (t) => {
+      const db = opened(new Pair(t, driver));
+      const insert = db.prepare("INSERT INTO t VALUES (zeroblob(4000))");
+      const rounds: number[] = [];
+      const count = (message: unknown): number => rounds.push((message as Round).commits);
+      subscribe("lockstep:commit", count);
+      t.after(() => unsubscribe("lockstep:commit", count));
+      await Promise.all(
+        Array.from({ length: 100 }, async () => {
+          for (let i = 0; i < 10; i++) {
+            insert.run();
+            await db.replication.durable();
+          }
+        }),
+      );
+      // When nobody has begun just now, and nobody has ended; a busy machine may delay one or another.
+      const full = rounds.slice(4, -4).toSorted((one, other) => one - other);
+      const median = full[full.length >> 1] as number;
+      assert.ok(median > 42 && median < 58, `${rounds}`);
+    });
+
+    test("what nobody waits for is handed over as it comes, in batches", (t) => {
+      const pair = new Pair(t, driver);
+      const db = opened(pair);
+      const insert = db.prepare("INSERT INTO t VALUES (zeroblob(4000))");
+      for (let i = 1; i <= 400; i++) {
+        insert.run();
+        if (i % 20 !== 0) continue;
+        const committed = scanLog(`${pair.primary}-wal`)?.commits.at(-1)?.frame as number;
+        const behind = committed - Number(primaryPosition(db).split("/")[2]);
+        // 128 KiB, and what eight such statements write
+        assert.ok(behind <= 32 + 8 * 4, `${behind} frames after ${i} statements`);
+      }
     });
 
     test("many callers, each one after the other: nobody is answered too early", async (t) => {
