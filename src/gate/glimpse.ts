@@ -14,7 +14,9 @@ import { isStream } from "../address.ts";
 import type { Driver } from "../driver.ts";
 import { decide } from "../lineage/decide.ts";
 import { type Copy, describeCopy, walPath } from "../lineage/describe.ts";
+import { samePosition } from "../lineage/position.ts";
 import { glimpseSidecar, sidecarPath } from "../lineage/sidecar.ts";
+import type { Primary } from "./primary.ts";
 
 const { R_OK, W_OK, X_OK } = fs.constants;
 
@@ -26,7 +28,7 @@ export function glimpse(driver: Driver, replica: string): Copy | null {
   if (isStream(replica)) return null;
   try {
     const directory = path.dirname(replica);
-    if (!LOCAL.includes(fs.statfsSync(directory).type)) return null;
+    if (!isLocal(directory)) return null;
     if (fs.existsSync(walPath(replica))) return null;
     fs.accessSync(directory, R_OK | W_OK | X_OK);
     for (const file of [replica, sidecarPath(replica)]) fs.accessSync(file, R_OK | W_OK);
@@ -34,6 +36,23 @@ export function glimpse(driver: Driver, replica: string): Copy | null {
     return state && describeCopy(replica, { state, history: [] });
   } catch {
     return null; // the thread says what it is
+  }
+}
+
+/**
+ * Will whole files have to be read for the replica? Where this is wrong, a process is begun for nothing, or
+ * waited for as it begins.
+ */
+export function expectsBulk(primary: Primary, replica: string, glimpsed: Copy | null): boolean {
+  if (isStream(replica) || primary.foreign) return false;
+  try {
+    if (!glimpsed) return isLocal(path.dirname(replica)) && !fs.existsSync(replica);
+    const { folded } = primary.sidecar.state;
+    const { position } = glimpsed;
+    if (folded && position && samePosition(folded.position, position)) return false;
+    return ["copy", "delta", "compare"].includes(decide(primary.describe(), glimpsed).action.do);
+  } catch {
+    return false; // the start says what it is
   }
 }
 
@@ -45,4 +64,10 @@ export function atRest(primary: Copy, replica: Copy): boolean {
   const { state } = replica;
   if (state?.resync || state?.folding) return false; // something was cut off
   return state?.role === "replica" && state.timeline === primary.state?.timeline;
+}
+
+// --- internal ---
+
+function isLocal(directory: string): boolean {
+  return LOCAL.includes(fs.statfsSync(directory).type);
 }

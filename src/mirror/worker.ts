@@ -20,6 +20,7 @@ import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
+import type { SpareChild } from "../lineage/child.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
@@ -41,6 +42,8 @@ class Worker {
   #ring: RingReader | null = null;
   readonly #driver: Driver;
   #sidecar: Sidecar | null = null;
+  /** For work on whole files, if that is expected. */
+  #spare: SpareChild | null = null;
   #target: Target | null = null;
   #delivery: Delivery | null = null;
   /** How far the ring is confirmed. */
@@ -58,7 +61,10 @@ class Worker {
 
   async run(): Promise<void> {
     this.#slots.setState(this.#data.replica, states.STARTING);
-    await this.#guarded(() => this.#look());
+    await this.#guarded(async () => {
+      if (this.#data.expectsBulk) this.#spare = (await import("../lineage/bulk.ts")).expectBulk();
+      this.#look();
+    });
     while (!this.#done) {
       const seen = this.#slots.work();
       await this.#guarded(() => this.#drainRing());
@@ -104,6 +110,7 @@ class Worker {
     const watch: Watch = {
       onProgress: (progress) => this.#post({ type: "progress", progress }),
       wanted: () => this.#wanted(),
+      spare: this.#spare,
     };
     switch (command.type) {
       case "describe":
@@ -144,6 +151,7 @@ class Worker {
         return this.#post({ type: "ready", sums });
       }
       case "attach":
+        await this.#spare?.drop();
         return this.#attach(command.timeline, command.seen);
       case "follow":
         follow(this.#delivery as Delivery, command.log, command.to);
@@ -248,6 +256,7 @@ class Worker {
   /** Whatever fails on the way is posted; in the end the replica is let go. */
   async #close(event: string, fold: boolean): Promise<void> {
     this.#done = true;
+    await this.#guarded(() => this.#spare?.drop());
     await this.#guarded(() => {
       if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event, fold);
     });
