@@ -79,7 +79,7 @@ export class Mirror {
       ...{ replica: index, path, address, primary, driver, expectsBulk, memory, port: port2 },
       known: known(path),
     };
-    const script = this.isStream ? "stream-worker" : "worker";
+    const script = this.isStream ? "stream-worker" : "begin";
     this.#worker = new Worker(
       new URL(`../mirror/${script}${extname(import.meta.url)}`, import.meta.url),
       {

@@ -12,7 +12,7 @@
  * shared cells. Whatever goes wrong is posted as `failed`; then the worker only waits to be closed.
  */
 import { isDeepStrictEqual } from "node:util";
-import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { receiveMessageOnPort } from "node:worker_threads";
 import { type Driver, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { Command, Report, WorkerData } from "../gate/messages.ts";
@@ -35,6 +35,13 @@ import { Delivery } from "./delivery.ts";
 import { replicaFailure } from "./failure.ts";
 import { follow } from "./follow.ts";
 
+/** Ends when the replica is let go. @param spare for work on whole files, if that is expected */
+export function runMirror(data: WorkerData, spare: SpareChild | null): Promise<void> {
+  return new Worker(data, spare).run();
+}
+
+// --- internal ---
+
 class Worker {
   readonly #data: WorkerData;
   readonly #slots: Slots;
@@ -43,7 +50,7 @@ class Worker {
   readonly #driver: Driver;
   #sidecar: Sidecar | null = null;
   /** For work on whole files, if that is expected. */
-  #spare: SpareChild | null = null;
+  readonly #spare: SpareChild | null;
   #target: Target | null = null;
   #delivery: Delivery | null = null;
   /** How far the ring is confirmed. */
@@ -53,18 +60,16 @@ class Worker {
   #failed = false;
   #done = false;
 
-  constructor(data: WorkerData) {
+  constructor(data: WorkerData, spare: SpareChild | null) {
     this.#data = data;
+    this.#spare = spare;
     this.#slots = new Slots(data.memory);
     this.#driver = loadDriver(data.driver);
   }
 
   async run(): Promise<void> {
     this.#slots.setState(this.#data.replica, states.STARTING);
-    await this.#guarded(async () => {
-      if (this.#data.expectsBulk) this.#spare = (await import("../lineage/bulk.ts")).expectBulk();
-      this.#look();
-    });
+    await this.#guarded(() => this.#look());
     while (!this.#done) {
       const seen = this.#slots.work();
       await this.#guarded(() => this.#drainRing());
@@ -315,5 +320,3 @@ function usedMeanwhile(copy: string): LockstepError {
 function preparing(): Promise<typeof import("./prepare.ts")> {
   return import("./prepare.ts");
 }
-
-await new Worker(workerData as WorkerData).run();
