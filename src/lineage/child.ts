@@ -70,11 +70,7 @@ export class SpareChild {
   #child: Child | null;
 
   constructor(script: string) {
-    const child = begin(script, []);
-    // What could not be begun has no number, and one that was ended says so at its end.
-    child.on("error", () => {});
-    child.stdin?.on("error", () => {});
-    this.#child = child.pid === undefined ? null : child;
+    this.#child = beginSpare(script);
   }
 
   /** Gives it a task; null if it has one already, or could not be begun. */
@@ -98,6 +94,18 @@ export class SpareChild {
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+/** Null if it cannot be begun: whoever needs one tries it again, and says what is wrong. */
+function beginSpare(script: string): Child | null {
+  try {
+    const child = begin(script, []);
+    child.on("error", () => {}); // then it has no number
+    child.stdin?.on("error", () => {}); // it was ended: its end says so
+    return child.pid === undefined ? null : child;
+  } catch {
+    return null;
+  }
+}
 
 function begin(script: string, task: readonly string[]): Child {
   return spawn(process.execPath, ["--no-warnings", script, ...task], {

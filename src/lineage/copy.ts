@@ -35,7 +35,7 @@ export async function copyFile(
     /** Reads what is there, up to the piece's end, when what was in its memory is written. */
     const fill = async (at: number): Promise<void> => {
       const { bytes, written } = pieceAt(at);
-      await written; // durable: what a write under way says, before its memory is used again
+      await written; // durable: what a write under way says, before the next
       for (let done = 0, left = Math.min(PIECE_BYTES, size - at); left > 0; ) {
         const { bytesRead } = await read(source, bytes, done, left, at + done).catch(named(from));
         if (bytesRead === 0) throw new Error(`${from} became shorter while it was copied`);
@@ -64,7 +64,8 @@ export async function copyFile(
         piece.written = awaitedLater(dest.write(bytes, at));
         progress(end, size);
       }
-      await Promise.all(pieces.map(({ written }) => written)); // durable: what the last writes under way say
+      // durable: what the last write under way says
+      await Promise.all(pieces.map(({ written }) => written));
       await syncing; // durable: what the last sync under way says
       dest.sync(); // the mark on the file is synced as well: either makes it durable
       return { pages: 0, differing: 0, sums: sums?.finish() ?? null };

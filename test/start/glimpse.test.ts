@@ -67,7 +67,7 @@ for (const driver of DRIVERS) {
     assert.equal(expects(), true, "there is no replica");
     scene.life((db) => db.put());
     assert.equal(expects(), false, "in step");
-    scene.life((db) => db.put(), { replicas: [1] });
+    scene.life((db) => db.put(), { replicas: [2] });
     assert.equal(expects(), true, "an older replica");
   });
 
