@@ -23,6 +23,20 @@ const { R_OK, W_OK, X_OK } = fs.constants;
 /** The `f_type` of Linux' local file systems: ext2 to 4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs. */
 const LOCAL = [0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1, 0x01021994, 0x794c7630];
 
+/**
+ * What can be told of a replica before its thread runs: a glimpse, if it may be at rest, and whether whole files will
+ * have to be read.
+ */
+export function lookAhead(
+  driver: Driver,
+  primary: Primary,
+  replica: string,
+  mayRest: boolean,
+): readonly [Copy | null, boolean] {
+  const glimpsed = mayRest ? glimpse(driver, replica) : null;
+  return [glimpsed, expectsBulk(primary, replica, glimpsed)];
+}
+
 /** The replica as file and record show it; null if it is not there, in use, not local, not writable, no file. */
 export function glimpse(driver: Driver, replica: string): Copy | null {
   if (isStream(replica)) return null;
