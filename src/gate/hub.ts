@@ -25,7 +25,7 @@ import type { HubClient } from "./client.ts";
 import { everyStep } from "./every-step.ts";
 import type { HubOptions } from "./foreign-start.ts";
 import { defect, Gate, gateFailure } from "./gate.ts";
-import { glimpse } from "./glimpse.ts";
+import { lookAhead } from "./glimpse.ts";
 import { Images } from "./images.ts";
 import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
@@ -95,8 +95,8 @@ export class Hub {
       const paths = places.map((path, i) => {
         const why = absent.get(addresses[i] as string) ?? null;
         if (why) return [path, null, why] as const;
-        const glimpsed = mayRest ? glimpse(loadDriver(driver), path) : null;
-        const mirror = new Mirror(context, path, i, glimpsed);
+        const [glimpsed, isBulk] = lookAhead(loadDriver(driver), this.#primary, path, mayRest);
+        const mirror = new Mirror(context, path, i, glimpsed, isBulk);
         mirrors.push(mirror);
         return [path, mirror, null] as const;
       });

@@ -30,6 +30,8 @@ export interface WorkerData {
   /** The primary's path. */
   readonly primary: string;
   readonly driver: DriverName;
+  /** Will whole files have to be read, as far as can be seen? Then that takes no time to begin. */
+  readonly expectsBulk: boolean;
   readonly memory: SharedMemory;
   readonly port: MessagePort;
 }

@@ -62,6 +62,7 @@ export class Mirror {
     path: string,
     index: number,
     glimpsed: Copy | null,
+    expectsBulk = false,
   ) {
     const address = addresses[index] as string;
     this.path = path;
@@ -75,10 +76,10 @@ export class Mirror {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const workerData: WorkerData = {
-      ...{ replica: index, path, address, primary, driver, memory, port: port2 },
+      ...{ replica: index, path, address, primary, driver, expectsBulk, memory, port: port2 },
       known: known(path),
     };
-    const script = this.isStream ? "stream-worker" : "worker";
+    const script = this.isStream ? "stream-worker" : "begin";
     this.#worker = new Worker(
       new URL(`../mirror/${script}${extname(import.meta.url)}`, import.meta.url),
       {

@@ -2,6 +2,8 @@
  * The process that reads whole database files (bulk.ts):
  *
  *   node bulk-child.js '{"task": "copy" | "compare" | "delta" | "scrub", …}'
+ *
+ * Without a task it waits for one (child.ts), and has meanwhile loaded what most of them take.
  */
 import type { ByteProgress } from "../wal/image.ts";
 import { beChild, seldom } from "./be-child.ts";
@@ -43,9 +45,12 @@ async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResu
   }
 }
 
-await beChild<BulkTask, Bytes>((task, progress) => {
-  const tell = seldom(progress);
-  return perform(task, (bytesDone, bytesTotal) => {
-    tell({ bytesDone, bytesTotal }, bytesDone >= bytesTotal);
-  });
-});
+await beChild<BulkTask, Bytes>(
+  (task, progress) => {
+    const tell = seldom(progress);
+    return perform(task, (bytesDone, bytesTotal) => {
+      tell({ bytesDone, bytesTotal }, bytesDone >= bytesTotal);
+    });
+  },
+  () => Promise.all([import("./copy.ts"), import("./delta.ts")]),
+);

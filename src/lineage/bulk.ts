@@ -8,7 +8,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Progress } from "../options.ts";
 import type { Salts } from "../wal/format.ts";
-import { runChild } from "./child.ts";
+import { runChild, SpareChild } from "./child.ts";
 import type { SumsWanted } from "./make-sums.ts";
 import type { ScrubResult, ScrubTask } from "./scrub-pages.ts";
 import type { SumsRecord } from "./sums.ts";
@@ -48,6 +48,13 @@ export interface Watch<Phase = Progress["phase"]> {
   readonly onProgress: (progress: Omit<Progress, "phase"> & { readonly phase: Phase }) => void;
   /** Is the result still wanted? If not, what the task reads may no longer stand still. */
   readonly wanted: () => boolean;
+  /** The process that does it, if it was begun before. */
+  readonly spare?: SpareChild | null;
+}
+
+/** Begins a process for a task that is expected. */
+export function expectBulk(): SpareChild {
+  return new SpareChild(CHILD);
 }
 
 /**
@@ -60,15 +67,16 @@ export function runBulk<Task extends BulkTask>(
   watch: Watch<Task["task"]>,
 ): Promise<ResultOf<Task>> {
   const began = performance.now();
-  return runChild<ResultOf<Task>, Bytes>(CHILD, task.task, task, {
-    onProgress(bytes) {
+  const waiting = {
+    onProgress(bytes: Bytes): void {
       const seconds = (performance.now() - began) / 1000;
       const bytesPerSecond = Math.round(bytes.bytesDone / Math.max(seconds, 1e-3));
       watch.onProgress({ phase: task.task, path: copy, ...bytes, bytesPerSecond });
     },
     unwanted: () =>
       watch.wanted() ? null : new Error(`nobody waits for the ${task.task} any more`),
-  });
+  };
+  return runChild<ResultOf<Task>, Bytes>(CHILD, task.task, task, waiting, watch.spare);
 }
 
 /** How much is done, of how much. */

@@ -2,13 +2,14 @@
  * Work in a process of its own: closing a descriptor of a database file would drop the POSIX locks
  * that this process holds on it, and what SQLite does in one long call can be ended there at any time.
  *
- *   node SCRIPT '{the task}'
+ *   node SCRIPT '{the task}'      or without one: it is a line of the input then, once it is known
  *
  * Here is the side of whoever waits for it; be-child.ts is the other. It prints one JSON object a line: {"progress": …} now and then, and at the end {"result": …},
  * {"refusal": an error of ours} or {"error": {message, code, errno, file}}.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { type ErrorData, fromErrorData } from "../errors.ts";
 
 /** Who waits for the result. */
@@ -24,18 +25,17 @@ export interface Waiting<Progress> {
  * Runs a task in a child process. Rejects with the child's error, or if the result was not wanted any
  * more when it came.
  * @param what names the task in messages
+ * @param spare the process that does it, if it was begun before
  */
 export function runChild<Result, Progress>(
   script: string,
   what: string,
   task: object,
   { onProgress, unwanted, signal }: Waiting<Progress>,
+  spare: SpareChild | null = null,
 ): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--no-warnings", script, JSON.stringify(task)], {
-      stdio: ["pipe", "pipe", "inherit"], // its input ends when this process does
-      env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
-    });
+    const child = spare?.take(task) ?? begin(script, [JSON.stringify(task)]);
     const end = (): void => void child.kill("SIGKILL");
     signal?.addEventListener("abort", end);
     if (signal?.aborted) end();
@@ -59,6 +59,58 @@ export function runChild<Result, Progress>(
       else if (result && code === 0) resolve(result.value);
       else reject(new Error(`the process that does the ${what} ended with ${code ?? killed}`));
     });
+  });
+}
+
+/**
+ * A process that is begun before it is known what for: what takes so long is its start. It ends with its input,
+ * and so with this process or this thread; whoever makes one either has it take a task or drops it.
+ */
+export class SpareChild {
+  #child: Child | null;
+
+  constructor(script: string) {
+    this.#child = beginSpare(script);
+  }
+
+  /** Gives it a task; null if it has one already, or could not be begun. */
+  take(task: object): Child | null {
+    const child = this.#child;
+    this.#child = null;
+    child?.stdin.write(`${JSON.stringify(task)}\n`);
+    return child;
+  }
+
+  /** Nothing is left of it then, unless it has a task. */
+  async drop(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (!child) return;
+    const closed = new Promise((resolve) => child.on("close", resolve));
+    child.kill("SIGKILL");
+    child.stdout.resume();
+    await closed;
+  }
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+/** Null if it cannot be begun: whoever needs one tries it again, and says what is wrong. */
+function beginSpare(script: string): Child | null {
+  try {
+    const child = begin(script, []);
+    child.on("error", () => {}); // then it has no number
+    child.stdin?.on("error", () => {}); // it was ended: its end says so
+    return child.pid === undefined ? null : child;
+  } catch {
+    return null;
+  }
+}
+
+function begin(script: string, task: readonly string[]): Child {
+  return spawn(process.execPath, ["--no-warnings", script, ...task], {
+    stdio: ["pipe", "pipe", "inherit"], // its input ends when this process does
+    env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
   });
 }
 

@@ -5,20 +5,19 @@
 import fs from "node:fs";
 import { promisify } from "node:util";
 import { type ByteProgress, pageSizeOf } from "../wal/image.ts";
-import { naming, readFully } from "../wal/scan.ts";
+import { naming } from "../wal/scan.ts";
 import type { BulkResult } from "./bulk.ts";
+import { alignedBuffers, DirectFile } from "./direct.ts";
 import { SumsMaker, type SumsWanted } from "./make-sums.ts";
 
-/**
- * Larger writes may be much slower on ext4 with large folios (Linux 6.18): of several MiB always, of
- * 512 KiB at some times.
- */
-const CHUNK_BYTES = 256 << 10;
+/** What is read, summed and written at once; whole pages of every size. */
+const PIECE_BYTES = 2 << 20;
+/** One is read and one is summed while those before are written. */
+const PIECES = 3;
 /** How much is written while what was written before is synced: the disk need not wait for us. */
 const SYNC_EVERY_BYTES = 32 << 20;
 
-const sync = promisify(fs.fdatasync);
-const write = promisify(fs.write);
+const read = promisify(fs.read);
 
 /** Copies all of `from` to the new file `to`, with its mode bits, and syncs it; makes the sums wanted. */
 export async function copyFile(
@@ -30,43 +29,58 @@ export async function copyFile(
   const source = naming(from, () => fs.openSync(from, "r"));
   try {
     const { size, mode } = fs.fstatSync(source);
-    const dest = fs.openSync(to, "wx", mode);
-    let writing = Promise.resolve();
-    let syncing = Promise.resolve();
+    const dest = new DirectFile(to, mode);
+    const pieces = alignedBuffers(PIECES, PIECE_BYTES).map((bytes) => ({ bytes, written: DONE }));
+    const pieceAt = (at: number) => pieces[(at / PIECE_BYTES) % PIECES] as (typeof pieces)[number];
+    /** Reads what is there, up to the piece's end, when what was in its memory is written. */
+    const fill = async (at: number): Promise<void> => {
+      const { bytes, written } = pieceAt(at);
+      await written; // durable: what a write under way says, before the next
+      for (let done = 0, left = Math.min(PIECE_BYTES, size - at); left > 0; ) {
+        const { bytesRead } = await read(source, bytes, done, left, at + done).catch(named(from));
+        if (bytesRead === 0) throw new Error(`${from} became shorter while it was copied`);
+        done += bytesRead;
+        left -= bytesRead;
+      }
+    };
+    let reading = awaitedLater(fill(0));
+    let syncing = DONE;
     try {
-      fs.fchmodSync(dest, mode);
       const pageSize = wanted.of.length > 0 ? pageSizeOf(source, from) : 0;
       const sums = pageSize > 0 ? new SumsMaker(wanted, pageSize, mode) : null;
-      // One is read and summed while the other is written.
-      const chunks = [0, 1].map(() => new Uint8Array(Math.min(CHUNK_BYTES, Math.max(size, 1))));
-      for (let at = 0, next = SYNC_EVERY_BYTES; at < size; ) {
-        const chunk = chunks.reverse()[0] as Uint8Array;
-        const length = Math.min(chunk.length, size - at);
-        const n = naming(from, () => readFully(source, chunk, 0, length, at));
-        if (n === 0) throw new Error(`${from} became shorter while it was copied`);
-        sums?.add(chunk.subarray(0, n));
-        await writing; // durable: what a write under way says, before the next
+      for (let at = 0, next = SYNC_EVERY_BYTES; at < size; at += PIECE_BYTES) {
+        await reading;
+        reading = awaitedLater(fill(at + PIECE_BYTES));
+        await DONE; // that it begins
+        const end = Math.min(at + PIECE_BYTES, size);
+        const piece = pieceAt(at);
+        const bytes = piece.bytes.subarray(0, end - at);
+        sums?.add(bytes);
         if (at >= next) {
           await syncing; // durable: what a sync under way says, before the next
-          syncing = awaitedLater(sync(dest));
+          syncing = awaitedLater(dest.syncData());
           next = at + SYNC_EVERY_BYTES;
         }
-        writing = awaitedLater(writeAll(dest, chunk.subarray(0, n), at));
-        at += n;
-        progress(at, size);
+        piece.written = awaitedLater(dest.write(bytes, at));
+        progress(end, size);
       }
-      await writing; // durable: what the last write under way says
+      // durable: what the last write under way says
+      await Promise.all(pieces.map(({ written }) => written));
       await syncing; // durable: what the last sync under way says
-      fs.fsyncSync(dest); // the mark on the file is synced as well: either makes it durable
+      dest.sync(); // the mark on the file is synced as well: either makes it durable
       return { pages: 0, differing: 0, sums: sums?.finish() ?? null };
     } finally {
-      await Promise.allSettled([writing, syncing]);
-      fs.closeSync(dest);
+      await Promise.allSettled([reading, syncing, ...pieces.map(({ written }) => written)]);
+      dest.close();
     }
   } finally {
     fs.closeSync(source);
   }
 }
+
+// --- internal ---
+
+const DONE = Promise.resolve();
 
 /** What fails is thrown where it is awaited. */
 function awaitedLater(work: Promise<void>): Promise<void> {
@@ -74,9 +88,9 @@ function awaitedLater(work: Promise<void>): Promise<void> {
   return work;
 }
 
-async function writeAll(fd: number, bytes: Uint8Array, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await write(fd, bytes, done, bytes.length - done, at + done);
-    done += bytesWritten;
-  }
+/** Of the file that could not be read, which the system's error leaves out. */
+function named(file: string): (error: Error) => never {
+  return (error) => {
+    throw Object.assign(error, { file });
+  };
 }

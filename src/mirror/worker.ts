@@ -12,7 +12,7 @@
  * shared cells. Whatever goes wrong is posted as `failed`; then the worker only waits to be closed.
  */
 import { isDeepStrictEqual } from "node:util";
-import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import { receiveMessageOnPort } from "node:worker_threads";
 import { type Driver, loadDriver } from "../driver.ts";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { Command, Report, WorkerData } from "../gate/messages.ts";
@@ -20,6 +20,7 @@ import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import type { Watch } from "../lineage/bulk.ts";
+import type { SpareChild } from "../lineage/child.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
@@ -34,6 +35,13 @@ import { Delivery } from "./delivery.ts";
 import { replicaFailure } from "./failure.ts";
 import { follow } from "./follow.ts";
 
+/** Ends when the replica is let go. @param spare for work on whole files, if that is expected */
+export function runMirror(data: WorkerData, spare: SpareChild | null): Promise<void> {
+  return new Worker(data, spare).run();
+}
+
+// --- internal ---
+
 class Worker {
   readonly #data: WorkerData;
   readonly #slots: Slots;
@@ -41,6 +49,8 @@ class Worker {
   #ring: RingReader | null = null;
   readonly #driver: Driver;
   #sidecar: Sidecar | null = null;
+  /** For work on whole files, if that is expected. */
+  readonly #spare: SpareChild | null;
   #target: Target | null = null;
   #delivery: Delivery | null = null;
   /** How far the ring is confirmed. */
@@ -50,8 +60,9 @@ class Worker {
   #failed = false;
   #done = false;
 
-  constructor(data: WorkerData) {
+  constructor(data: WorkerData, spare: SpareChild | null) {
     this.#data = data;
+    this.#spare = spare;
     this.#slots = new Slots(data.memory);
     this.#driver = loadDriver(data.driver);
   }
@@ -104,6 +115,7 @@ class Worker {
     const watch: Watch = {
       onProgress: (progress) => this.#post({ type: "progress", progress }),
       wanted: () => this.#wanted(),
+      spare: this.#spare,
     };
     switch (command.type) {
       case "describe":
@@ -144,6 +156,7 @@ class Worker {
         return this.#post({ type: "ready", sums });
       }
       case "attach":
+        await this.#spare?.drop();
         return this.#attach(command.timeline, command.seen);
       case "follow":
         follow(this.#delivery as Delivery, command.log, command.to);
@@ -248,6 +261,7 @@ class Worker {
   /** Whatever fails on the way is posted; in the end the replica is let go. */
   async #close(event: string, fold: boolean): Promise<void> {
     this.#done = true;
+    await this.#guarded(() => this.#spare?.drop());
     await this.#guarded(() => {
       if (!this.#failed && this.#delivery) this.#letGo(this.#delivery, event, fold);
     });
@@ -306,5 +320,3 @@ function usedMeanwhile(copy: string): LockstepError {
 function preparing(): Promise<typeof import("./prepare.ts")> {
   return import("./prepare.ts");
 }
-
-await new Worker(workerData as WorkerData).run();

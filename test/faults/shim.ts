@@ -42,6 +42,7 @@ export interface Call {
 }
 
 export type Errno =
+  | "EINVAL"
   | "EIO"
   | "ENOSPC"
   | "EDQUOT"

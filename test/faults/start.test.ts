@@ -12,7 +12,7 @@ import { type Errno, type Kind, type Rule, skip } from "./shim.ts";
 
 const NEW = "replica/app.db-lockstep-new";
 /** A copy is written in pieces of this size (lineage/copy.ts). */
-const COPY_CHUNK_BYTES = 256 << 10;
+const COPY_PIECE_BYTES = 2 << 20;
 const fails = (on: Kind, path: string, error: Errno, nth = 1): Rule[] => [
   { on, path, nth, does: { error } },
 ];
@@ -109,13 +109,34 @@ for (const which of ["one in the middle", "the last one"]) {
     const pair = new Pair(t, "node:sqlite");
     fill(pair);
     void pair.subject;
-    const writes = Math.ceil(fs.statSync(pair.primary).size / COPY_CHUNK_BYTES);
+    const writes = Math.ceil(fs.statSync(pair.primary).size / COPY_PIECE_BYTES);
     const nth = which === "the last one" ? writes : 3;
     pair.faults.set({ on: "write", path: NEW, nth, times: 1, does: { error: "EIO" } });
     failed(await pair.open(), "REPLICA_IO");
     assert.ok(pair.faults.matched(0) >= nth, "it came to that");
     whole(pair);
     await pair.recovers();
+  });
+}
+
+for (const [what, rule] of [
+  ["to open it so", { on: "open", path: NEW, nth: 2, times: 1, does: { error: "EINVAL" } }],
+  ["the first write", { on: "write", path: NEW, nth: 1, times: 1, does: { error: "EINVAL" } }],
+  ["a later write", { on: "write", path: NEW, nth: 3, times: 1, does: { error: "EINVAL" } }],
+  ["some of a write", { on: "write", path: NEW, nth: 2, times: 1, does: { short: 1000 } }],
+] satisfies [string, Rule][]) {
+  test(`a file system refuses what goes past the page cache, ${what}: it is copied`, {
+    skip,
+  }, async (t) => {
+    const pair = new Pair(t, "node:sqlite");
+    fill(pair);
+    void pair.subject;
+    pair.faults.set(rule);
+    ok(await pair.open());
+    assert.ok(pair.faults.matched(0) >= rule.nth, "it came to that");
+    pair.faults.set();
+    ok(await pair.close());
+    await pair.atRest();
   });
 }
 

@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { type TestContext, test } from "node:test";
 import { type DriverName, loadDriver } from "../../src/driver.ts";
-import { glimpse } from "../../src/gate/glimpse.ts";
+import { expectsBulk, glimpse } from "../../src/gate/glimpse.ts";
 import { Mirror } from "../../src/gate/mirror.ts";
+import { Primary } from "../../src/gate/primary.ts";
 import { allocate, Slots } from "../../src/gate/slots.ts";
 import type { Copy } from "../../src/lineage/describe.ts";
 import { sidecarPath } from "../../src/lineage/sidecar.ts";
@@ -51,6 +52,23 @@ for (const driver of DRIVERS) {
     fs.writeFileSync(sidecarPath(scene.replica), "not a database".repeat(100));
     assert.equal(look(), null, "its record is garbage");
     fs.writeFileSync(sidecarPath(scene.replica), record);
+  });
+
+  test(`${driver}: a process for whole files is expected to be needed where it is`, (t) => {
+    const scene = Scene.make(t, { driver, replicas: 2 });
+    const expects = (): boolean => {
+      const primary = new Primary(loadDriver(driver), scene.primary, false);
+      try {
+        return expectsBulk(primary, scene.replica, glimpse(loadDriver(driver), scene.replica));
+      } finally {
+        primary.close(true, "");
+      }
+    };
+    assert.equal(expects(), true, "there is no replica");
+    scene.life((db) => db.put());
+    assert.equal(expects(), false, "in step");
+    scene.life((db) => db.put(), { replicas: [2] });
+    assert.equal(expects(), true, "an older replica");
   });
 
   test(`${driver}: a replica that was used between the look and the lock is refused`, (t) => {

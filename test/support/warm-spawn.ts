@@ -22,7 +22,7 @@ const warmOrCold = function spawn(command: string, args: readonly string[], ...r
   const [, script, task] = args;
   const isBulk = command === process.execPath && /bulk-child\.[jt]s$/.test(script ?? "");
   if (!isBulk) return (cold as (...all: unknown[]) => ChildProcess)(command, args, ...rest);
-  return new WarmProcess(script as string, task as string);
+  return new WarmProcess(script as string, task ?? null);
 } as typeof Spawn;
 
 /** The process that is there already, unless it was ended. */
@@ -30,21 +30,30 @@ let child: ChildProcess | null = null;
 
 /** As much of a `ChildProcess` as Lockstep uses. */
 class WarmProcess extends EventEmitter {
+  readonly pid = process.pid;
+  readonly stdin = new PassThrough();
   readonly stdout = new PassThrough();
-  readonly #child: ChildProcess;
+  #child: ChildProcess | null = null;
 
-  constructor(script: string, task: string) {
+  /** @param task null: it waits for it, as a line of its input */
+  constructor(script: string, task: string | null) {
     super();
+    if (task !== null) this.#begin(script, task);
+    else createInterface({ input: this.stdin }).once("line", (line) => this.#begin(script, line));
+  }
+
+  #begin(script: string, task: string): void {
     child ??= cold(process.execPath, ["--no-warnings", SCRIPT], {
       stdio: ["pipe", "pipe", "inherit"],
       env: { ...process.env, NODE_OPTIONS: "" },
     });
-    const { stdin, stdout } = (this.#child = child);
+    const warm = child;
+    const { stdin, stdout } = (this.#child = warm);
     if (!stdin || !stdout) throw new Error("it has pipes");
     const lines = createInterface({ input: stdout });
     const end = (code: number | null, signal: NodeJS.Signals | null): void => {
       lines.close();
-      this.#child.removeAllListeners();
+      warm.removeAllListeners();
       this.stdout.end();
       this.stdout.once("end", () => this.emit("close", code, signal));
     };
@@ -53,8 +62,8 @@ class WarmProcess extends EventEmitter {
       if (ended) end(Number(ended[1]), null);
       else this.stdout.write(`${line}\n`);
     });
-    this.#child.on("error", (error) => this.emit("error", error));
-    this.#child.on("close", (code, signal) => {
+    warm.on("error", (error) => this.emit("error", error));
+    warm.on("close", (code, signal) => {
       child = null;
       end(code, signal);
     });
@@ -62,6 +71,7 @@ class WarmProcess extends EventEmitter {
   }
 
   kill(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    if (this.#child) this.#child.kill(signal);
+    else this.emit("close", null, signal);
   }
 }
