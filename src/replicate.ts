@@ -14,6 +14,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isStream, streamName } from "./address.ts";
 import { loadDriver } from "./driver.ts";
 import { codes, LockstepError } from "./errors.ts";
+import { Deputy } from "./gate/deputy.ts";
 import type { Hub } from "./gate/hub.ts";
 import { openForeign } from "./gate/open-hub.ts";
 import { realPath, walPath } from "./lineage/describe.ts";
@@ -31,6 +32,11 @@ export type ReplicateOptions = Pick<
   | "lowSpaceBytes"
   | "onProgress"
 > & {
+  /**
+   * For how long a second process keeps the log as it is when this one was killed, in milliseconds: a start
+   * meanwhile reads no file whole. Default 30000; 0: there is no such process.
+   */
+  readonly holdLogMs?: number | undefined;
   /** Gives the start up: then it rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 };
@@ -52,6 +58,8 @@ export interface FollowerStatus extends ReplicationStatus {
   readonly commits: number;
   /** Does the file system wake it? Else it looks every 250 ms. */
   readonly isWoken: boolean;
+  /** The process that holds the log, too, in case that this one is killed, by its pid; null: none does just now. */
+  readonly deputy: number | null;
 }
 
 /** How long a commit may go unseen if the file system does not tell of it, in milliseconds. */
@@ -60,6 +68,9 @@ const POLL_MS = 250;
 const QUIET_MS = 128;
 /** How often it is looked whether the replicas have come in, in milliseconds. */
 const COMING_MS = 10;
+/** How long a start waits for the deputy to hold the log, in milliseconds; else it does so later. */
+const DEPUTY_MS = 1000;
+const HOLD_LOG_MS = 30_000;
 /** Others write while the copies are looked at: how often a start is tried that they were in the way of. */
 const TRIES = 10;
 
@@ -72,20 +83,27 @@ const TRIES = 10;
 export async function replicate(
   primary: string,
   replicas: readonly string[],
-  { signal, ...options }: ReplicateOptions = {},
+  { signal, holdLogMs = HOLD_LOG_MS, ...options }: ReplicateOptions = {},
 ): Promise<Follower> {
+  const wrong = wrongWithHold(holdLogMs);
+  if (wrong !== null) throw badHold(wrong);
   const read = readOptions({ ...options, replicas, durability: "barrier" }, {}) as Replication;
   const stream = replicas.find(isStream);
   if (stream !== undefined) throw takesFiles(stream);
+  const path = realPath(primary);
+  const deputy = new Deputy(path, holdLogMs);
   for (let tries = 1; ; tries++) {
-    signal?.throwIfAborted();
-    const { later, past } = planFor(loadDriver("node:sqlite"), primary, read.replicas);
     try {
-      const hub = openForeign(primary, { ...read, foreign: { past } }, later);
-      return await begin(hub, realPath(primary), { later, read, signal });
+      signal?.throwIfAborted();
+      const { later, past } = planFor(loadDriver("node:sqlite"), path, read.replicas);
+      deputy.begin();
+      const hub = openForeign(path, { ...read, foreign: { past, deputy } }, later);
+      return await begin(hub, path, { deputy, later, read, signal });
     } catch (error) {
       const isBusy = error instanceof LockstepError && error.code === codes.BUSY;
-      if (!isBusy || tries === TRIES) throw error;
+      if (isBusy && tries < TRIES) continue;
+      deputy.cancel();
+      throw error;
     }
   }
 }
@@ -96,6 +114,7 @@ export class Follower {
   /** Resolves when it was stopped; rejects with what ended it: nothing is mirrored any more. */
   readonly ended: Promise<void>;
   readonly #hub: Hub;
+  readonly #deputy: Deputy;
   readonly #log: string;
   #watcher: fs.FSWatcher | null = null;
   #isWoken = true;
@@ -116,8 +135,9 @@ export class Follower {
   #reject!: (error: unknown) => void;
 
   /** @internal Every replica is in step. */
-  constructor(hub: Hub, primary: string) {
+  constructor(hub: Hub, primary: string, deputy: Deputy) {
     this.#hub = hub;
+    this.#deputy = deputy;
     this.replication = hub.replication;
     this.#log = walPath(primary);
     this.ended = new Promise((resolve, reject) => {
@@ -143,6 +163,7 @@ export class Follower {
       worstLagMs,
       commits: this.#commits,
       isWoken: this.#isWoken,
+      deputy: this.#deputy.pid,
     };
   }
 
@@ -156,6 +177,7 @@ export class Follower {
       await this.replication.durable();
     } finally {
       this.#rest();
+      await this.#deputy.end(); // its mark would be in the way of the last fold
       this.#hub.disconnect(null, () => {});
       this.#resolve();
     }
@@ -186,6 +208,7 @@ export class Follower {
     this.#next = null;
     try {
       this.#hub.gate();
+      this.#deputy.tend();
       this.#note(this.#hub.commits);
       if (this.#pauseMs >= QUIET_MS) this.#hub.giveWay();
     } catch (error) {
@@ -230,6 +253,7 @@ export class Follower {
     // Not within what failed: it may be in the middle of a step.
     setImmediate(() => {
       try {
+        this.#deputy.abandon();
         this.#hub.disconnect(null, () => {});
       } finally {
         this.#reject(error);
@@ -248,6 +272,7 @@ export class Follower {
 // --- internal ---
 
 interface Beginning {
+  readonly deputy: Deputy;
   readonly later: ReadonlyMap<string, LockstepError>;
   readonly read: Replication;
   readonly signal: AbortSignal | undefined;
@@ -255,19 +280,23 @@ interface Beginning {
 
 /** Waits until every replica has come in; with `degrade` only for those that can. */
 async function begin(hub: Hub, primary: string, beginning: Beginning): Promise<Follower> {
+  const { deputy, signal } = beginning;
   try {
-    while (!hasAll(hub, beginning)) await delay(COMING_MS, undefined, { signal: beginning.signal });
+    while (!hasAll(hub, beginning)) await delay(COMING_MS, undefined, { signal });
+    await deputy.takeOver(DEPUTY_MS);
     await hub.replication.durable();
-    return new Follower(hub, primary);
+    return new Follower(hub, primary, deputy);
   } catch (error) {
+    await deputy.end();
     hub.disconnect(null, () => {});
     throw hub.failure ?? beginning.signal?.reason ?? error;
   }
 }
 
 /** @throws LockstepError what keeps a replica out that must not be */
-function hasAll(hub: Hub, { later, read }: Beginning): boolean {
+function hasAll(hub: Hub, { deputy, later, read }: Beginning): boolean {
   hub.gate();
+  deputy.tend();
   const { replicas } = hub.replication.status;
   const missing = replicas.filter(({ state }) => state !== "mirroring");
   const stuck = missing.filter(
@@ -277,6 +306,21 @@ function hasAll(hub: Hub, { later, read }: Beginning): boolean {
   const [first] = stuck;
   if (first?.lastError && copies < read.minCopies) throw first.lastError;
   return missing.length === stuck.length;
+}
+
+/** What is wrong with `holdLogMs`, to stand behind its name; null if nothing is. */
+export function wrongWithHold(value: unknown): string | null {
+  const isRight = Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 0x7fffffff;
+  return isRight ? null : "must be an integer from 0 to 2147483647, in milliseconds";
+}
+
+function badHold(wrong: string): LockstepError {
+  return new LockstepError(codes.BAD_OPTION, {
+    copy: null,
+    what: `Option \`holdLogMs\` ${wrong}`,
+    state: "Nothing was opened",
+    next: "Correct the options",
+  });
 }
 
 function takesFiles(stream: string): LockstepError {

@@ -118,9 +118,9 @@ function restartStandingStill(primary: Primary, gate: Gate, backfiller: Backfill
   if (!primary.tryStandStill(LOCK_PATIENCE_MS)) return `${primary.path}: a writer is in the way`;
   try {
     gate.handOver();
+    primary.holdAtEnd(); // the deputy follows meanwhile
     // What the tail holds is on every copy before the log may restart.
     if (!gate.settled && !gate.settle(REPLICA_PATIENCE_MS)) return "a replica takes its time";
-    primary.holdAtEnd();
     if (!primary.fold()) return `${primary.path}: a reader is in the way`;
     record(primary, backfiller); // durable: the record before the restart, among writers
     primary.hold();

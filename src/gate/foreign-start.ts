@@ -11,6 +11,7 @@ import { keeperOf } from "../lineage/keeper.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
 import type { Replication } from "../options.ts";
 import { sameSalts } from "../wal/format.ts";
+import type { Deputy } from "./deputy.ts";
 import { recordForeignFold } from "./fold-whole.ts";
 import { installLogs, recordLog } from "./logs.ts";
 import { membershipOf } from "./membership.ts";
@@ -21,6 +22,7 @@ import type { Primary } from "./primary.ts";
 export interface Foreign {
   /** Where its replicas stand, as far as that lies in its past; null: its past is not what its record says. */
   readonly past: readonly Position[] | null;
+  readonly deputy: Deputy;
 }
 
 /** With `foreign`: other programs write the primary, none through this process. See replicate.ts. */

@@ -27,7 +27,7 @@ export class Guard {
   /** Begins the read transaction anew, at the log's present end. */
   hold(): void {
     this.mayBeAtZero = true;
-    if (this.#other) return void this.#tryHold(this.#other, () => true);
+    if (this.#other) return void this.tryHold(() => true);
     if (this.held) this.#holder.exec("COMMIT");
     this.held = false;
     begin(this.#holder);
@@ -37,20 +37,18 @@ export class Guard {
   /**
    * The same, but not at mark 0 where others might fold at any moment.
    * @param isBehind is it sure by now that not all was folded when the transaction began? Else the last one stays
+   * @returns has it moved, and is sure not to be at mark 0?
    */
-  holdOffZero(isBehind: () => boolean): void {
+  holdOffZero(isBehind: () => boolean): boolean {
     if (!this.#other) this.hold();
-    else if (this.#tryHold(this.#other, isBehind)) this.mayBeAtZero = false;
+    else if (this.tryHold(isBehind)) this.mayBeAtZero = false;
+    else return false;
+    return this.#other !== null;
   }
 
-  /** Whichever connection is left last unlinks nothing: both are read-only. */
-  close(): void {
-    this.held = false;
-    const failed = everyStep([() => this.#holder.close(), () => this.#other?.close()]);
-    if (failed) throw failed.error;
-  }
-
-  #tryHold(next: Connection, isRight: () => boolean): boolean {
+  /** With two connections: begins anew, and leaves the last one only if that is found right then. */
+  tryHold(isRight: () => boolean): boolean {
+    const next = this.#other as Connection;
     begin(next);
     if (!isRight()) {
       next.exec("COMMIT");
@@ -60,6 +58,13 @@ export class Guard {
     this.held = true;
     [this.#holder, this.#other] = [next, this.#holder];
     return true;
+  }
+
+  /** Whichever connection is left last unlinks nothing: both are read-only. */
+  close(): void {
+    this.held = false;
+    const failed = everyStep([() => this.#holder.close(), () => this.#other?.close()]);
+    if (failed) throw failed.error;
   }
 }
 

@@ -87,7 +87,7 @@ export class Hub {
     const known = (stream: string): number => this.#primary.streams[stream] ?? 0;
     const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses, known };
     const places = placesOf(key, addresses, absent);
-    this.#primary = new Primary(loadDriver(driver), key, options.foreign !== undefined);
+    this.#primary = new Primary(loadDriver(driver), key, options.foreign?.deputy);
     const mirrors: Mirror[] = [];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);

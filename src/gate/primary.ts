@@ -14,7 +14,6 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
-import { codes, LockstepError } from "../errors.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
@@ -36,10 +35,11 @@ import {
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
+import type { Deputy } from "./deputy.ts";
 import { everyStep } from "./every-step.ts";
 import { Guard } from "./guard.ts";
 import { pause } from "./slots.ts";
-import { cannotBeOpened, cannotBeReplicated, notWal } from "./unopened.ts";
+import { cannotBeOpened, cannotBeReplicated, indexStaysInvalid, notWal } from "./unopened.ts";
 
 /** How long others' locks are waited for, in milliseconds. */
 export const LOCK_WAIT_MS = 5000;
@@ -51,8 +51,9 @@ export class Primary {
   readonly path: string;
   readonly sidecar: Sidecar;
   readonly #driver: Driver;
-  /** Do other programs write it as well, as they like? */
+  /** Do other programs write it as well, as they like? Then there may be a deputy. */
   readonly foreign: boolean;
+  readonly #deputy: Deputy | null;
   #guard: Guard | null = null;
   #admin: Connection | null = null;
   #folder: Connection | null = null;
@@ -66,9 +67,10 @@ export class Primary {
   streams: Readonly<Record<string, number>>; // see streams.ts
 
   /** Locks it. @throws LockstepError LOCKED */
-  constructor(driver: Driver, file: string, foreign = false) {
+  constructor(driver: Driver, file: string, deputy: Deputy | null = null) {
     this.path = file;
-    this.foreign = foreign;
+    this.foreign = deputy !== null;
+    this.#deputy = deputy;
     this.#driver = driver;
     this.sidecar = Sidecar.open(driver, file, "primary");
     const { timeline, streams = {} } = this.sidecar.state;
@@ -213,12 +215,7 @@ export class Primary {
       if (index.read()) return index;
       pause(1);
     }
-    throw new LockstepError(codes.PRIMARY_CHANGED, {
-      copy: this.path,
-      what: "SQLite's index of its log stayed invalid for a second",
-      state: "Whether the last transaction is on the replicas is unknown",
-      next: "Close other programs that use this database, then reopen",
-    });
+    throw indexStaysInvalid(this.path);
   }
 
   /** Has something been committed that the replicas do not hold? */
@@ -314,9 +311,10 @@ export class Primary {
     return this.#guard?.held ?? false;
   }
 
-  /** Begins the guard's read transaction anew, at the log's present end. */
+  /** Begins the guard's read transaction anew, at the log's end. Among others only with `position` in the file, on record. */
   hold(): void {
     this.#guard?.hold();
+    this.#deputy?.toZero(this.readIndex(), this.position.frame);
   }
 
   /**
@@ -329,7 +327,8 @@ export class Primary {
     const { frames, backfilled } = this.readIndex();
     if (backfilled >= frames && this.held) return;
     // durable: the read mark moves to the end
-    this.#guard?.holdOffZero(() => this.readIndex().backfilled < frames);
+    const isHeld = this.#guard?.holdOffZero(() => this.readIndex().backfilled < frames);
+    if (isHeld) this.#deputy?.toEnd(this.index);
   }
 
   /** May the next commit restart the log? All of it is in the file then, and on record. */
@@ -351,6 +350,7 @@ export class Primary {
   /** Folds what the log holds as far as readers allow; true if that was all of it. */
   fold(): boolean {
     this.sidecar.beginFold(); // durable: a checkpoint is under way, primary
+    this.#deputy?.settle();
     const row = checkpoint(this.#folder ?? this.#connection(), "PASSIVE");
     return !row.busy && row.log === this.position.frame && row.checkpointed === row.log;
   }

@@ -20,6 +20,7 @@ import { trustLog } from "../lineage/trust-log.ts";
 import { takeBackUnbegun } from "../lineage/unbegun.ts";
 import { syncDirectory } from "../targets/directory.ts";
 import { sameSalts } from "../wal/format.ts";
+import { relieve } from "./deputy.ts";
 import { foldAndStandStill, recordForeignFold } from "./fold-whole.ts";
 import { assertQuick, type HubOptions, nameAsFound, prepareAmongWriters } from "./foreign-start.ts";
 import type { Gate } from "./gate.ts";
@@ -44,6 +45,7 @@ export function bringTogether(
   gate: Gate,
   options: HubOptions,
 ): void {
+  relieve(primary.sidecar, options.foreign?.deputy);
   const glanced = mirrors.every(({ copy }) => copy !== null) ? primary.describe() : null;
   const isAtRest = glanced && mirrors.every((mirror) => atRest(glanced, mirror.copy as Copy));
   if (!isAtRest) for (const mirror of mirrors) mirror.look();

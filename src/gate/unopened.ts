@@ -35,3 +35,13 @@ export function notWal(copy: string): LockstepError {
     next: `Once, when no program uses it: sqlite3 '${copy.replaceAll("'", "'\\''")}' 'PRAGMA journal_mode=WAL'`,
   });
 }
+
+/** The wal-index of a primary that is open. */
+export function indexStaysInvalid(copy: string): LockstepError {
+  return new LockstepError(codes.PRIMARY_CHANGED, {
+    copy,
+    what: "SQLite's index of its log stayed invalid for a second",
+    state: "Whether the last transaction is on the replicas is unknown",
+    next: "Close other programs that use this database, then reopen",
+  });
+}

@@ -136,6 +136,7 @@ const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   resync: orNull((value) => isWords(value, "salt1", "salt2") && isPosition(value["to"])),
   streams: (value) =>
     value === undefined || (isFields(value) && Object.values(value).every(isCount)),
+  deputy: (value) => value === undefined || value === null || isCount(value),
   stream: (value) => value === undefined || value === null || isText(value),
 };
 

@@ -63,6 +63,8 @@ export interface SidecarState {
   readonly resync: (Salts & { readonly to: Position }) | null;
   /** Of a primary: its streams by name, and a message that each has acknowledged. */
   readonly streams?: Readonly<Record<string, number>>;
+  /** Of a primary: the process that may keep its log as it is for a follower that was killed, by its pid. */
+  readonly deputy?: number | null;
   readonly stream?: string | null; // of a standby: what it follows, by its name
 }
 

@@ -94,7 +94,7 @@ test("the others fold into the file, and the log goes on: nothing is read whole"
 
 test("the log begins anew while nobody follows: the pages that differ are written", async (t) => {
   const world = new World(t);
-  const follower = world.follow();
+  const follower = world.follow("--hold-log-ms", "0");
   await follower.inStep();
   for (let i = 0; i < 20; i++) world.put();
   await follower.kill();

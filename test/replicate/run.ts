@@ -16,7 +16,14 @@ import { parseArgs } from "node:util";
 import { Random } from "../crash/random.ts";
 import type { Ending } from "../scratch.ts";
 import { assertAtRest } from "../support/files.ts";
-import { assertAllThere, missing, type Replicate, World, type Written } from "./world.ts";
+import {
+  assertAllThere,
+  missing,
+  type Replicate,
+  type Said,
+  World,
+  type Written,
+} from "./world.ts";
 
 const { values } = parseArgs({
   options: {
@@ -65,25 +72,32 @@ async function begin(world: World): Promise<Replicate> {
 
 /** Kills followers until the writers have ended; the last one lives. */
 async function kills(world: World, isOver: () => boolean): Promise<Replicate> {
+  const first = await begin(world); // makes the replica
+  await delay(random.below(1000));
+  await first.kill();
   for (;;) {
     const at = performance.now();
     const follower = world.follow("--checkpoint-bytes", String(1 << random.between(18, 23)));
     if (isOver()) {
-      await follower.inStep();
+      counted(await follower.inStep());
       return follower;
     }
     if (random.oneIn(6)) {
       await delay(random.below(500));
       begun.killedBefore++;
     } else {
-      const { work } = await follower.inStep();
+      counted(await follower.inStep());
       begun.longestMs = Math.max(begun.longestMs, Math.round(performance.now() - at));
-      if (work.length === 0) begun.quickly++;
-      else begun.whole++;
       await delay(random.below(3000));
     }
     await follower.kill();
   }
+}
+
+/** Did it read any file whole? */
+function counted({ work }: Said): void {
+  if (work.length === 0) begun.quickly++;
+  else begun.whole++;
 }
 
 /** A database, writers for so many seconds, and what follows them; checked in the end. */

@@ -118,7 +118,8 @@ export class Replicate {
   /** As a service manager does. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     this.#child.kill(signal);
-    assert.equal((await this.says())?.event, "stopped");
+    const said = await this.says();
+    assert.equal(said?.event, "stopped", JSON.stringify(said));
     assert.deepEqual(await this.#ended, [0, null]);
   }
 

@@ -8,6 +8,7 @@ import {
   type FollowerStatus,
   type ReplicateOptions,
   replicate,
+  wrongWithHold,
 } from "../../replicate.ts";
 import { assertFiles, copiesFrom } from "../copies.ts";
 import { bytes, errorJson, type Io, UsageError } from "../io.ts";
@@ -30,6 +31,8 @@ is made. PRIMARY must be in WAL mode; its mode is not changed.
   --min-copies N              with "degrade": end when fewer are left, PRIMARY counted (default 2)
   --replica-timeout MS        how long a replica may show no progress (default 60000)
   --checkpoint-bytes N        the size of the log from which it is folded into the file (8388608)
+  --hold-log-ms MS            for how long a second process keeps the log as it is when this one was killed: a
+                              start meanwhile reads no file whole (default 30000; 0: there is none)
   --open-transaction-ms MS    warn of a transaction that is open for so long (default 60000; 0: never)
   --low-space-bytes N         warn when so little is left on a disk (default a twentieth of the file
                               system, 1 GiB at most; 0: never)
@@ -72,6 +75,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
     ...given(settings, "checkpointBytes", number),
     ...given(settings, "openTransactionMs", number),
     ...given(settings, "lowSpaceBytes", number),
+    ...holdLogMs(settings),
   } as ReplicateOptions;
   readOptions({ ...options, replicas }, {}); // what is wrong with them together is wrong use, too
   const wishes = {
@@ -83,6 +87,7 @@ export async function run(args: string[], io: Io): Promise<0 | 1> {
   if (wishes.once && wishes.listen.length > 0) {
     throw new UsageError("--once ends at once: it cannot --listen.");
   }
+  if (wishes.once) Object.assign(options, { holdLogMs: 0 }); // what ends at once is not killed
   return follow(primary, replicas, { ...options, ...wishes }, io);
 }
 
@@ -96,6 +101,7 @@ const OPTIONS = {
   "min-copies": { type: "string" },
   "replica-timeout": { type: "string" },
   "checkpoint-bytes": { type: "string" },
+  "hold-log-ms": { type: "string" },
   "open-transaction-ms": { type: "string" },
   "low-space-bytes": { type: "string" },
 } as const;
@@ -196,9 +202,9 @@ async function untilStopped(
   }
 }
 
-function inStep({ primary, replicas }: FollowerStatus): Facts {
+function inStep({ primary, replicas, deputy }: FollowerStatus): Facts {
   const copies = replicas.map(({ path, state, position }) => ({ path, state, position }));
-  return { primary: primary.path, position: primary.position, replicas: copies };
+  return { primary: primary.path, position: primary.position, replicas: copies, deputy };
 }
 
 function factsOf(status: FollowerStatus, commitsPerSecond: number): Facts & Told {
@@ -285,6 +291,17 @@ function given(settings: Settings, name: Given, from: (text: string) => unknown)
     return value;
   });
   return said === undefined ? {} : { [name]: said };
+}
+
+/** As an option of the command's own: no other way to open a database has it. */
+function holdLogMs(settings: Settings): ReplicateOptions {
+  const ms = settings.read("hold-log-ms", (text) => {
+    const value = number(text);
+    const wrong = wrongWithHold(value);
+    if (wrong !== null) throw new Error(wrong);
+    return value;
+  });
+  return ms === undefined ? {} : { holdLogMs: ms };
 }
 
 function number(text: string): number {
