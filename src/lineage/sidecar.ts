@@ -28,7 +28,7 @@ import { codes, LockstepError } from "../errors.ts";
 import type { Salts } from "../wal/format.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
-import { formatPosition, type Position } from "./position.ts";
+import { formatPosition, type LeftAt, type Position } from "./position.ts";
 import { FORMAT, insertHistory, readEvents, readHistory, readOwner, readState } from "./record.ts";
 import type { SumsRecord } from "./sums.ts";
 
@@ -68,6 +68,7 @@ export interface SidecarState {
   readonly resync: (Salts & { readonly to: Position }) | null;
   /** Of a primary: its streams by name, and a message that each has acknowledged. */
   readonly streams?: Readonly<Record<string, number>>;
+  readonly leftAt?: LeftAt; // of asynchronous streams, see left-at.ts
   readonly stream?: string | null; // of a standby: what it follows, by its name
 }
 

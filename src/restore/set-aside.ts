@@ -11,6 +11,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { isThere } from "../lineage/describe.ts";
+import { leftPath } from "../lineage/left-at.ts";
 import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { sumsPath } from "../lineage/sums.ts";
@@ -48,7 +49,10 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
 // --- internal ---
 
 const SIDECAR = sidecarPath("");
-const BESIDE = ["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`, sumsPath(""), proofPath("")];
+const BESIDE = [
+  ...["-wal", "-journal", SIDECAR, `${SIDECAR}-journal`],
+  ...[sumsPath(""), proofPath(""), leftPath("")],
+];
 
 function freshName(file: string): string {
   const date = new Date().toISOString().replace(/[:.]/g, "-");
