@@ -11,11 +11,12 @@
  *     keep=7d                 to each moment of so many days, hours (h) or minutes (m) it can be restored
  *     imageBytes=N            a whole image is made anew when so much was committed since the last one
  *     allowUnsafe=a,b         accepts by name what cannot keep the promise (stream/nats-admin.ts)
+ *     async=1                 of an archive: no commit waits for it, and it is not counted (gate/along.ts)
  */
 import path from "node:path";
 import { codes, LockstepError } from "./errors.ts";
 
-export const SETTINGS: readonly string[] = ["keys", "keep", "imageBytes", "allowUnsafe"];
+export const SETTINGS: readonly string[] = ["keys", "keep", "imageBytes", "allowUnsafe", "async"];
 
 /** Is this a stream, and no file? */
 export function isStream(replica: string): boolean {
@@ -71,6 +72,25 @@ export function settingsOf(address: string): ReadonlyMap<string, string> {
     settings.set(name, value);
   }
   return settings;
+}
+
+/**
+ * Is this a stream that no commit waits for?
+ * @throws LockstepError BAD_OPTION, as `settingsOf`
+ */
+export function isAsynchronous(replica: string): boolean {
+  const value = isStream(replica) ? settingsOf(replica).get("async") : undefined;
+  if (value === undefined || value === "0") return false;
+  if (value === "1" && archiveDirectory(replica) === null) {
+    throw badSetting("`async=1` stands for an archive only");
+  }
+  if (value === "1") return true;
+  throw badSetting("`async` is neither 1 nor 0");
+}
+
+/** The same stream, waited for. */
+export function waitedFor(replica: string): string {
+  return isAsynchronous(replica) ? replica.replace(/([?&]async=)[^&]*/, "$10") : replica;
 }
 
 /** A text that may hold the address of a stream, without what may be secret in one. */

@@ -106,3 +106,8 @@ type BetterConstructor = new (
   };
   close(): unknown;
 };
+
+/** In which mode a database keeps its journal; sets it, if it can be. */
+export function journalMode(connection: Connection, set: "" | "=WAL"): string {
+  return String(connection.all(`PRAGMA journal_mode${set}`)[0]?.["journal_mode"]);
+}

@@ -11,10 +11,13 @@ export interface ReplicaStatus {
   readonly path: string;
   /** What its record calls this copy, as long as it lasts; null while that is not known, and of a stream. */
   readonly copyId: string | null;
+  /** Is it a stream that no commit waits for (`async=1`)? It lacks the last `lag` frames then. */
+  readonly asynchronous: boolean;
   /**
    * "mirroring": holds every acknowledged commit. "failed": see `lastError`; nothing is acknowledged.
    * With `onReplicaFailure: "degrade"` also "detached": commits go on without it; "rejoining": they wait
-   * for it again, but it may lack some that were acknowledged before.
+   * for it again, but it may lack some that were acknowledged before. An asynchronous stream is
+   * "mirroring" while it takes along what is committed, "rejoining" until it first has all, "detached" if it failed.
    */
   readonly state: "mirroring" | "failed" | "closed" | "detached" | "rejoining";
   /**
@@ -60,7 +63,7 @@ export interface LivePage {
 export interface ReplicationEvents {
   /** The connection is fenced: nothing more is acknowledged. Emitted once. */
   failed: [error: LockstepError];
-  /** From now on commits go on without this replica; it is on record. */
+  /** From now on commits go on without this replica; it is on record. Or an asynchronous stream has failed. */
   degraded: [path: string, error: LockstepError];
   /** The replica holds all again: no commit is acknowledged without it. */
   rejoined: [path: string];

@@ -3,7 +3,7 @@
  */
 import path from "node:path";
 import { inspect } from "node:util";
-import { absoluteAddress, isStream, masked } from "./address.ts";
+import { absoluteAddress, isAsynchronous, isStream, masked } from "./address.ts";
 import { codes, LockstepError } from "./errors.ts";
 
 export type Durability = "commit" | "barrier";
@@ -25,7 +25,8 @@ export type Replica = string | { readonly path: string };
 export interface ReplicationOptions {
   /**
    * Where the other copies live: file paths or addresses of streams, or objects that name one. At least
-   * one. Relative paths start at the working directory, as the primary's does.
+   * one. Relative paths start at the working directory, as the primary's does. No commit waits for a
+   * stream whose address says `async=1`, and it may lack the last ones: docs/stream.md.
    */
   replicas?: readonly Replica[] | undefined;
   /**
@@ -43,6 +44,7 @@ export interface ReplicationOptions {
   /**
    * With `"degrade"`: how many copies, the primary among them, must hold a commit before it is
    * acknowledged; with fewer left the connection is fenced. Default 2: the primary and one replica.
+   * Streams that are asynchronous are not counted.
    */
   minCopies?: number | undefined;
   /**
@@ -121,7 +123,7 @@ export function readOptions(options: unknown, inDsn: ReplicationOptions): Replic
   return {
     replicas,
     durability: merged.durability ?? "commit",
-    minCopies: leastCopies(merged, 1 + replicas.length),
+    minCopies: leastCopies(merged, replicas),
     replicaTimeout: merged.replicaTimeout ?? 60_000,
     restoreMissing: merged.restoreMissing ?? false,
     checkpointBytes: merged.checkpointBytes ?? 8 << 20,
@@ -207,13 +209,24 @@ function refuseContradiction(name: OptionName, inDsn: unknown, value: unknown): 
 }
 
 /** How many of all copies must hold a commit. */
-function leastCopies({ onReplicaFailure, minCopies }: ReplicationOptions, all: number): number {
+function leastCopies(
+  { onReplicaFailure, minCopies }: ReplicationOptions,
+  replicas: readonly string[],
+): number {
+  const all = 1 + replicas.filter((replica) => !isAsynchronous(replica)).length;
+  if (all === 1 && minCopies !== 1) {
+    throw badOption(
+      'Every replica is asynchronous: a commit would be on the primary alone. `onReplicaFailure: "degrade"` with `minCopies: 1` accepts that; or name a replica that commits wait for',
+    );
+  }
   if (onReplicaFailure !== "degrade") {
     if (minCopies === undefined) return all;
     throw badOption('Option `minCopies` has no effect without `onReplicaFailure: "degrade"`');
   }
   if (minCopies !== undefined && minCopies > all) {
-    throw badOption(`Option \`minCopies\` is ${minCopies}, and there are only ${all} copies`);
+    throw badOption(
+      `Option \`minCopies\` is ${minCopies}, and commits wait for only ${all} copies`,
+    );
   }
   return minCopies ?? 2;
 }

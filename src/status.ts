@@ -10,6 +10,7 @@ import { codes, LockstepError } from "./errors.ts";
 import { isAlive } from "./lineage/alive.ts";
 import { decide, type Relation } from "./lineage/decide.ts";
 import { type Copy, describeCopy, realPath } from "./lineage/describe.ts";
+import { withPast } from "./lineage/left-at.ts";
 import { formatPosition } from "./lineage/position.ts";
 import { type Proof, readProof } from "./lineage/proof.ts";
 import { type Owner, type SidecarEvent, sidecarPath } from "./lineage/sidecar.ts";
@@ -104,7 +105,7 @@ export async function look(driver: Driver, file: string): Promise<Look> {
   for (let tries = 1; ; tries++) {
     try {
       const record = readSidecar(driver, file);
-      const copy = describeCopy(file, record);
+      const copy = withPast(describeCopy(file, record));
       const after = readSidecar(driver, file);
       const settled = JSON.stringify(record?.state) === JSON.stringify(after?.state);
       const inUse = heldBy(driver, file, record);

@@ -63,6 +63,8 @@ export class Checkpointer {
   #because = "";
   /** How much was folded ahead of every log, in frames. */
   #folded = 0;
+  /** Before the log may begin anew, with all that it holds durable: who would rather have it stay; null: nobody. */
+  beforeEnd: () => string | null = () => null;
   /** How many replicas are being brought up to date from the log and the file as they are. */
   #held = 0;
 
@@ -107,6 +109,9 @@ export class Checkpointer {
 
   release(): void {
     this.#held--;
+    // What has come since is folded ahead, as if it were due only now: all at once it would keep a commit waiting.
+    const { frame } = this.#primary.position;
+    if (this.#held === 0) this.#beginAt = Math.max(this.#beginAt, this.#bytesUpTo(frame));
   }
 
   /** The next checkpoint is due now, however small the log. */
@@ -151,7 +156,8 @@ export class Checkpointer {
   finish(): CheckpointOutcome {
     this.#waitForAhead();
     const finish = this.#primary.foreign ? finishAmongWriters : finishAll;
-    const because = finish(this.#primary, this.#roster, this.#gate, this.#backfiller);
+    const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
+    const because = finish(primary, roster, gate, this.#backfiller, this.beforeEnd);
     const done = because === null;
     this.#ahead = false;
     this.#folded = 0;
@@ -253,6 +259,7 @@ function finishAll(
   roster: Roster,
   gate: Gate,
   backfiller: Backfiller,
+  beforeEnd: () => string | null,
 ): string | null {
   // 0. With no frames in the log there is nothing to fold.
   if (primary.readIndex().frames === 0) {
@@ -266,6 +273,9 @@ function finishAll(
 
   // 2. What another connection committed since must be on the replicas as well.
   gate.pass();
+  // durable: what an asynchronous stream may need of the log is handed over, or on record
+  const waits = beforeEnd();
+  if (waits) return waits;
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.
   let primaryFolded = false;

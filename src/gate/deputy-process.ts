@@ -8,7 +8,8 @@
  */
 import fs from "node:fs";
 import { isBusy, loadDriver } from "../driver.ts";
-import { readSidecar, sidecarPath } from "../lineage/sidecar.ts";
+import { sidecarPath } from "../lineage/sidecar.ts";
+import { readSidecar } from "../lineage/unlocked.ts";
 import { openGuard } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import { SharedIndex } from "../wal/shared-index.ts";

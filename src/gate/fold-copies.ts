@@ -21,14 +21,16 @@ export function foldReplicas(
   meanwhile: () => void,
 ): string | null {
   const mirrors = roster.attached;
-  for (const mirror of mirrors) mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror) });
+  for (const mirror of mirrors) {
+    mirror.post({ type: "fold", ahead: backfiller.takeAhead(mirror), left: primary.later.at });
+  }
   meanwhile();
   let blocked: string | null = null;
   for (const mirror of mirrors) {
     const report = unlessLost(gate, mirror, () => mirror.wait("folded"));
     if (report && !report.done) blocked ??= `${mirror.path}: ${report.because}`;
   }
-  noteStreams(primary, mirrors);
+  noteStreams(primary, roster.connected);
   return blocked;
 }
 

@@ -4,7 +4,7 @@
  * to rest. A second thread or process is refused by the sidecar's lock.
  */
 import fs from "node:fs";
-import { isStream } from "../address.ts";
+import { isAsynchronous, isStream } from "../address.ts";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError } from "../invariant.ts";
@@ -29,6 +29,7 @@ import { lookAhead } from "./glimpse.ts";
 import { Images } from "./images.ts";
 import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
+import { Peek } from "./peek.ts";
 import { placesOf } from "./places.ts";
 import { Primary } from "./primary.ts";
 import { Rejoins } from "./rejoins.ts";
@@ -88,13 +89,13 @@ export class Hub {
     const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses, known };
     const places = placesOf(key, addresses, absent);
     this.#primary = new Primary(loadDriver(driver), key, options.foreign?.deputy);
-    const mirrors: Mirror[] = [];
+    const [mirrors, peek]: [Mirror[], Peek] = [[], new Peek(context, places)];
     try {
       completeCutOff(loadDriver(driver), this.#primary.sidecar);
       const mayRest = !fs.existsSync(walPath(key)) && absent.size === 0;
       const paths = places.map((path, i) => {
         const why = absent.get(addresses[i] as string) ?? null;
-        if (why) return [path, null, why] as const;
+        if (why || isAsynchronous(addresses[i] as string)) return [path, null, why] as const;
         const [glimpsed, isBulk] = lookAhead(loadDriver(driver), this.#primary, path, mayRest);
         const mirror = new Mirror(context, path, i, glimpsed, isBulk);
         mirrors.push(mirror);
@@ -102,7 +103,7 @@ export class Hub {
       });
       this.#roster = new Roster(this.#primary, minCopies, paths);
       this.#gate = new Gate(this.#primary, this.#roster, { memory, slots, timeout });
-      bringTogether(loadDriver(driver), this.#primary, mirrors, this.#gate, options);
+      bringTogether(loadDriver(driver), this.#primary, mirrors, this.#gate, options, peek);
       const [primary, roster, gate] = [this.#primary, this.#roster, this.#gate];
       this.#checkpointer = new Checkpointer(primary, roster, gate, { ...context, checkpointBytes });
       const waiting = { slots, timeout, fence: (error: unknown) => this.#fence(error) };
@@ -117,7 +118,7 @@ export class Hub {
         durableSync: (patience) => this.#durableSync(patience),
       });
       if (addresses.some(isStream)) this.#images = new Images({ ...live, timeout }, addresses);
-      this.#rejoins = new Rejoins({ ...context, ...live }, this.#tend);
+      this.#rejoins = new Rejoins({ ...context, ...live }, peek, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
       this.#roster.onRejoined = ({ path }) =>
         this.#tell(() => this.replication.emit("rejoined", path));
@@ -203,12 +204,12 @@ export class Hub {
       throw this.#fence(error);
     }
     // The commit is where it must be. A checkpoint that fails fences what comes after it, not this.
-    this.#checkpoint(() => {
+    const isFolded = this.#checkpoint(() => {
       const outcome = this.#checkpointer.advance();
       if (!outcome) this.#primary.growAhead();
       return outcome;
     });
-    if (!this.#roster.isWhole) this.#tend();
+    if (this.#rejoins?.isDue(isFolded) || !this.#roster.isWhole) this.#tend(isFolded);
     if (this.#images) this.#checkpoint(() => this.#images?.advance() ?? null);
     if (news && !this.#barrier) this.#gate.meter.committed(begun);
   }
@@ -226,11 +227,11 @@ export class Hub {
   }
 
   /** Attends to replicas that commits go on without. */
-  readonly #tend = (): void => {
+  readonly #tend = (isFolded = false): void => {
     if (this.#failure) return;
     try {
-      this.#gate.handOver();
-      this.#checkpoint(() => this.#checkpointer.advance());
+      if (!this.#roster.isWhole) this.#gate.handOver(); // else what was noted stays together
+      if (!isFolded) this.#checkpoint(() => this.#checkpointer.advance());
       for (const mirror of this.#rejoins?.advance() ?? []) this.#heed(mirror);
       this.#gate.pollMirrors();
       this.#roster.complete((index, head) => this.#gate.hasConfirmed(index, head));
@@ -243,10 +244,9 @@ export class Hub {
   #degraded(member: Member, mirror: Mirror | null): void {
     const { path, lastError } = member;
     this.#rejoins?.begin(member, mirror);
+    if (!lastError) return; // asynchronous, and it was not tried yet
     // Not before the caller of a constructor could listen.
-    queueMicrotask(() => {
-      this.#tell(() => this.replication.emit("degraded", path, lastError as LockstepError));
-    });
+    queueMicrotask(() => this.#tell(() => this.replication.emit("degraded", path, lastError)));
   }
 
   /**
@@ -332,7 +332,7 @@ export class Hub {
     this.#scrubber?.close();
     this.#watcher?.close();
     const known = this.#failure;
-    const stopped = everyStep([() => this.#rejoins?.stop(), () => this.#images?.stop()]);
+    const stopped = everyStep([() => this.#rejoins?.stop(!known), () => this.#images?.stop()]);
     let folded = false;
     if (!known) {
       try {
@@ -349,7 +349,7 @@ export class Hub {
       () => this.#checkpointer.rest(), // nobody writes a copy's file when its lock is let go
       ...this.#roster.attached.map((mirror) => () => this.#closeMirror(mirror, folded, event)),
       () => this.#rejoins?.close(),
-      () => noteStreams(this.#primary, this.#roster.attached),
+      () => noteStreams(this.#primary, this.#roster.connected),
       () => this.#primary.close(folded, event),
       () => this.#checkpointer.close(),
     ]);

@@ -39,6 +39,8 @@ export class Images {
   /** What had been committed when the last one of a stream was made. */
   readonly #madeAt = new WeakMap<Mirror, number>();
   #under: Mirror | null = null;
+  /** How many it had made before. */
+  #before = 0;
   /** Do checkpoints wait for it? */
   #isHeld = false;
   #begunAt = 0;
@@ -57,7 +59,7 @@ export class Images {
   advance(): null {
     const { roster } = this.#context;
     if (this.#under) this.#look(this.#under);
-    const due = this.#under ? null : roster.attached.find((mirror) => this.#isDue(mirror));
+    const due = this.#under ? null : roster.connected.find((mirror) => this.#isDue(mirror));
     if (due) this.#begin(due);
     return null;
   }
@@ -80,13 +82,14 @@ export class Images {
 
   /** At a moment when the file holds all. */
   #begin(mirror: Mirror): void {
-    const { primary, checkpointer, gate } = this.#context;
+    const { primary, checkpointer, gate, roster } = this.#context;
     if (!primary.foldedHere()) {
       if (performance.now() - this.#askedAt < ASK_AGAIN_MS) return;
       this.#askedAt = performance.now();
       checkpointer.hasten();
       return;
     }
+    if (!roster.hasAllSent(mirror)) return; // the image is of what was sent before
     const { position } = primary;
     const { generation, folded } = primary.sidecar.state;
     const { file } = folded as NonNullable<SidecarState["folded"]>;
@@ -94,6 +97,7 @@ export class Images {
     this.#isHeld = true;
     this.#begunAt = performance.now();
     this.#under = mirror;
+    this.#before = mirror.images;
     this.#madeAt.set(mirror, gate.meter.bytes);
     const base = generation?.base ?? null;
     mirror.post({ type: "image", membership: membershipOf(primary, { position, base }, file) });
@@ -101,10 +105,13 @@ export class Images {
 
   #look(mirror: Mirror): void {
     const { roster, gate, timeout } = this.#context;
-    const isLost = !roster.attached.includes(mirror);
+    const isLost = !roster.connected.includes(mirror);
+    const isMade = (): boolean => {
+      mirror.nextReport();
+      return mirror.images > this.#before;
+    };
     // False: not yet. Null: it failed, and commits go on without it.
-    if (isLost || unlessLost(gate, mirror, () => mirror.arrived("image-made")) !== false)
-      this.#end();
+    if (isLost || unlessLost(gate, mirror, isMade) !== false) this.#end();
     else if (performance.now() - Math.max(this.#begunAt, mirror.progressAt) > timeout)
       this.#release();
   }

@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type Copy, deviceOf } from "../lineage/describe.ts";
+import { withPast } from "../lineage/left-at.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Commit } from "../wal/chain.ts";
 import {
@@ -32,7 +33,7 @@ export function glance(primary: Primary, replica: Copy): Copy {
   const isShared = theirs && sameSalts(theirs, position) && theirs.frame < position.frame;
   const frames = isShared ? [theirs.frame, position.frame] : [position.frame];
   const { generation } = state;
-  return {
+  return withPast({
     path: name,
     file: "present",
     device: deviceOf(path.dirname(name)),
@@ -43,7 +44,7 @@ export function glance(primary: Primary, replica: Copy): Copy {
     position,
     base: header && generation && sameSalts(generation, header) ? generation.base : null,
     because: "it is in use here",
-  };
+  });
 }
 
 /** Every commit in the log after `position`, which is in its generation or before it. */

@@ -1,7 +1,7 @@
 /**
  * Every message between the committing thread and its workers, by direction: the mirrors' first, then
- * the backfiller's. Frames do not
- * travel here but through the ring (ring.ts); who waits for what is in slots.ts.
+ * the backfiller's. Frames travel
+ * through the ring (ring.ts), but for a stream that nobody waits for; who waits for what is in slots.ts.
  *
  * The committing thread posts a command, then counts WORK up. A worker posts a report, then counts
  * BELL up. Reports come in the order in which they were posted.
@@ -13,10 +13,14 @@ import type { ErrorData } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
 import type { Fingerprint } from "../lineage/fingerprint.ts";
 import type { Ahead } from "../lineage/keeper.ts";
-import type { Position } from "../lineage/position.ts";
+import type { LeftAt, Position } from "../lineage/position.ts";
 import type { SumsRecord } from "../lineage/sums.ts";
 import type { Progress } from "../options.ts";
+import type { FramesRecord } from "./ring.ts";
 import type { SharedMemory } from "./slots.ts";
+
+/** The payload of a stream's message at most: larger ones are no faster, and take longer to be sent again. */
+export const PIECE_BYTES = 512 << 10;
 
 /** What a worker is started with. */
 export interface WorkerData {
@@ -80,16 +84,24 @@ export type Command =
   | { readonly type: "attach"; readonly timeline: number; readonly seen: Copy | null }
   /** To catch up: append frames from the primary's log, `to` included. Answered by `followed`. */
   | { readonly type: "follow"; readonly log: string; readonly to: Position }
+  /** Frames that continue those before, PIECE_BYTES at most: send them. Answered by `followed`. */
+  | {
+      readonly type: "frames";
+      readonly record: FramesRecord;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
   /** Mirror what comes through the ring, from there on. */
   | { readonly type: "join"; readonly tail: number }
   /** Keep a new image of the primary, and go on sending meanwhile. `image-made`, whatever came of it. */
   | { readonly type: "image"; readonly membership: Membership }
   /** Put on record that the content has passed through these: another replica was left there. */
   | { readonly type: "passed"; readonly history: readonly Position[] }
+  /** Put on record where asynchronous streams may be: keep these commits (left-at.ts), or null: drop what was kept. */
+  | { readonly type: "left"; readonly at: LeftAt; readonly keep: readonly Position[] | null }
   /** Put on record that the file is about to be written by the backfiller. Answered by `may-fold`. */
   | { readonly type: "begin-fold" }
   /** Fold the log into the file, if readers allow; what the backfiller has summed. `folded`. */
-  | { readonly type: "fold"; readonly ahead: Ahead | undefined }
+  | { readonly type: "fold"; readonly ahead: Ahead | undefined; readonly left: LeftAt }
   /**
    * Let go of the replica and end; `fold`: with everything in its file, if readers allow, else as
    * after a crash. Answered by `closed`.

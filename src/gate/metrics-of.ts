@@ -32,10 +32,11 @@ export function metricsOf(
     oldestReaderMs: checkpointer.postponed?.ms ?? null,
     openTransactionMs: watcher?.openTransactionMs ?? null,
     freeBytes: watcher?.freeBytes(primary.path) ?? null,
-    replicas: roster.members.map(({ path, index, mark }, i) => {
+    replicas: roster.members.map(({ path, index, mark, asynchronous }, i) => {
       const frames = status.replicas[i]?.lag ?? 0;
       const detached = mark ? (Date.now() - Date.parse(mark.since)) / 1000 : 0;
-      const behind = frames > 0 && oldest > 0 ? (now - oldest) / 1000 : 0;
+      const first = asynchronous ? (asynchronous.trail ?? asynchronous).since : oldest;
+      const behind = frames > 0 && first > 0 ? (now - first) / 1000 : 0;
       const lag = { frames, bytes: frames * size, seconds: Math.max(0, detached, behind) };
       const freeBytes = watcher?.freeBytes(path) ?? null;
       return { path, lag, freeBytes, syncLatency: slots.syncLatency(index) };

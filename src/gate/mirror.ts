@@ -47,6 +47,9 @@ export class Mirror {
   last = 0;
   /** When it last told that long work goes on, by the monotonic clock; 0: never. */
   progressAt = 0;
+  /** How many images were made while commits went on, and how often frames were `followed`. */
+  images = 0;
+  followed = 0;
   /** Has the worker reported the replica? */
   #isLooked = false;
   /** What the worker must find when it attaches; null: what it has reported itself. */
@@ -105,8 +108,9 @@ export class Mirror {
   /** Called when the worker fails while nobody waits for it. */
   onFailure: (failure: LockstepError) => void = () => {};
 
-  post(command: Command): void {
-    this.#port.postMessage(command);
+  /** @param given what the command holds and the worker gets, without a copy of it */
+  post(command: Command, given: ArrayBuffer[] = []): void {
+    this.#port.postMessage(command, given);
     this.#slots.wakeWorkers();
   }
 
@@ -275,6 +279,8 @@ export class Mirror {
       this.accepted = report.accepted ?? this.accepted;
       this.#isLooked = true;
     }
+    if (report.type === "image-made") this.images++;
+    if (report.type === "followed") this.followed++;
     if (report.type === "attached") this.copyId = report.copyId;
     this.last = report.last ?? this.last;
     if (report.type === "progress") {

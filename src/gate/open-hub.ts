@@ -3,7 +3,7 @@
  * application never closed is closed at exit.
  */
 import fs from "node:fs";
-import { isStream, streamName } from "../address.ts";
+import { isAsynchronous, isStream, streamName, waitedFor } from "../address.ts";
 import type { DriverName } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { realPath } from "../lineage/describe.ts";
@@ -51,7 +51,7 @@ function keep(key: string, hub: Hub): Hub {
 }
 
 /**
- * Brings copies together as an opening with the default options would, and lets go of them.
+ * Brings copies together as an opening with the default options would, and lets go of them. All are waited for.
  * @returns where all stand then: `timeline/generation/frame/checksum`
  * @throws LockstepError, any code of the start
  */
@@ -60,7 +60,8 @@ export function openOnce(
   replicas: readonly string[],
   onProgress: (progress: Progress) => void,
 ): string {
-  const options = readOptions({ replicas, onProgress }, {}) as Replication; // there are replicas
+  const given = { replicas: replicas.map(waitedFor), onProgress };
+  const options = readOptions(given, {}) as Replication; // there are replicas
   const hub = openHub("node:sqlite", primary, options);
   const { position } = hub.replication.status.primary;
   hub.disconnect(null, () => {});
@@ -74,6 +75,7 @@ function startHub(
   options: HubOptions,
   absent: Map<string, LockstepError>,
 ): Hub {
+  const isWaitedFor = (replica: string): boolean => !isAsynchronous(replica);
   for (;;) {
     try {
       return new Hub(key, driver, options, { absent, onClose: () => hubs.delete(key) });
@@ -82,7 +84,7 @@ function startHub(
       const others = options.replicas.filter((path) => !absent.has(path));
       const replica =
         others.find((path) => path === copy) ?? others.find((path) => nameOf(path) === copy);
-      const left = 1 + options.replicas.length - (absent.size + 1);
+      const left = 1 + options.replicas.filter(isWaitedFor).length - (absent.size + 1);
       const isTolerable =
         error instanceof LockstepError && mayBeAbsent(code) && left >= options.minCopies;
       // A primary that is missing is restored from the copy that has all: none may be absent.

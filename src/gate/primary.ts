@@ -13,11 +13,12 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
+import { type Connection, type Driver, isBusy, journalMode, READ } from "../driver.ts";
 import { type Copy, describeCopy } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
+import { Later, withPast } from "../lineage/left-at.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import { syncDirectory } from "../targets/directory.ts";
@@ -65,6 +66,7 @@ export class Primary {
   /** What was handed to every mirror: the end of the log, as far as it was seen. */
   position: Position;
   streams: Readonly<Record<string, number>>; // see streams.ts
+  readonly later: Later; // see leave.ts
 
   /** Locks it. @throws LockstepError LOCKED */
   constructor(driver: Driver, file: string, deputy: Deputy | null = null) {
@@ -75,12 +77,13 @@ export class Primary {
     this.sidecar = Sidecar.open(driver, file, "primary");
     const { timeline, streams = {} } = this.sidecar.state;
     this.streams = streams;
+    this.later = new Later(this.sidecar.state);
     this.position = { timeline, salt1: 0, salt2: 0, frame: 0, sum1: 0, sum2: 0 }; // the start finds it
   }
 
   /** Looks at it; changes nothing. */
   describe(): Copy {
-    return describeCopy(this.path, this.sidecar);
+    return withPast(describeCopy(this.path, this.sidecar));
   }
 
   /** Opens it with SQLite, which recovers a hot journal; changes nothing else. */
@@ -193,7 +196,8 @@ export class Primary {
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
     const folded = { position, file, sums };
-    this.sidecar.amend({ folding: this.foreign, folded, streams: this.streams });
+    const { foreign: folding, streams, later } = this;
+    this.sidecar.amend({ folding, folded, streams, leftAt: later.at });
   }
 
   /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
@@ -393,8 +397,4 @@ export class Primary {
   #connection(): Connection {
     return this.#admin as Connection;
   }
-}
-
-function journalMode(connection: Connection, set: "" | "=WAL"): string {
-  return String(connection.all(`PRAGMA journal_mode${set}`)[0]?.["journal_mode"]);
 }

@@ -16,6 +16,10 @@
  * is committed meanwhile. Whatever fails on the way begins it anew, after a longer while each time. Steps 3
  * and 4 leave the replica at one of the positions that they lead from and to, which is on the primary's
  * record before: so the next try, or the next start, can prove it older.
+ *
+ * An asynchronous stream begins with step 2 at every start, and has no step 5: it goes along (trail.ts) as
+ * long as the primary is open. Before the log may begin anew what it lacks is handed over, or it is let go, and where
+ * it may stand is on record (lineage/left-at.ts).
  */
 import { codes, type LockstepError } from "../errors.ts";
 import { invariant } from "../invariant.ts";
@@ -26,6 +30,7 @@ import { type Position, samePosition } from "../lineage/position.ts";
 import { refusal } from "../lineage/refusal.ts";
 import type { SidecarState } from "../lineage/sidecar.ts";
 import { frameSize, sameSalts } from "../wal/format.ts";
+import { Along, type AlongContext } from "./along.ts";
 import type { Checkpointer } from "./checkpoint.ts";
 import { type Gate, gateFailure } from "./gate.ts";
 import { firstCommit, glance } from "./live-log.ts";
@@ -36,6 +41,7 @@ import { assertMounted, rememberDisks } from "./mounted.ts";
 import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
 import { assertNotRewound, forgetEmptied } from "./streams.ts";
+import { tooSlow } from "./trail.ts";
 
 /** How long after a failure it is tried again, in milliseconds: doubled each time, up to the longest. */
 const FIRST_PAUSE_MS = 500;
@@ -46,8 +52,6 @@ const CLOSE_BYTES = 1 << 20;
 const FOLLOW_BYTES = 8 << 20;
 /** After so many steps that brought it no closer it joins as it is: then commits do wait. */
 const PATIENCE = 20;
-/** How long it is waited for at a close, in milliseconds. */
-const LET_GO_MS = 1000;
 
 export interface RejoinContext extends Omit<MirrorContext, "primary"> {
   readonly primary: Primary;
@@ -56,9 +60,11 @@ export interface RejoinContext extends Omit<MirrorContext, "primary"> {
   readonly checkpointer: Checkpointer;
 }
 
+type Way = RejoinContext & AlongContext;
+
 export class Rejoin {
-  readonly #context: RejoinContext;
-  readonly #path: string;
+  readonly #context: Way;
+  readonly path: string;
   readonly #index: number;
   /** The thread that has the replica, or may still have it. */
   #mirror: Mirror | null;
@@ -76,14 +82,20 @@ export class Rejoin {
   /** When a checkpoint was last asked for. */
   #hastenedAt = 0;
   #hasJoined = false;
+  /** Of an asynchronous stream. */
+  readonly along: Along | null;
+  /** Is it given all that there is room for? */
+  #isUrgent = false;
 
   /** @param mirror the thread that failed; null: there was none */
-  constructor(context: RejoinContext, { path, index }: Member, mirror: Mirror | null) {
+  constructor(context: Way, { path, index, asynchronous }: Member, mirror: Mirror | null) {
     this.#context = context;
-    this.#path = path;
+    this.path = path;
     this.#index = index;
     this.#mirror = mirror;
-    if (context.primary.foreign && !mirror) this.#pauseUntil = 0; // the start has left it to this
+    this.along = asynchronous ? new Along(context, path) : null;
+    // The start has left it to this.
+    if ((context.primary.foreign && !mirror) || asynchronous) this.#pauseUntil = 0;
   }
 
   /**
@@ -95,11 +107,27 @@ export class Rejoin {
     try {
       while (!this.#hasJoined && this.#step()) {}
     } catch (error) {
-      const failure = gateFailure(this.#path, error);
+      const failure = gateFailure(this.path, error);
       if (this.#hasJoined || failure.code === codes.FENCED) throw failure;
       this.#fail(failure);
     }
     return this.#hasJoined;
+  }
+
+  /** An asynchronous stream that goes along is given all that there is room for. @throws as `advance` */
+  hurry(): void {
+    if (!this.along?.isBegun || this.along.isSent) return;
+    this.#isUrgent = true;
+    this.advance();
+    this.#isUrgent = false;
+  }
+
+  /** The log may begin anew. @param isStopped nothing is sent any more anyway */
+  leave(isStopped: boolean): void {
+    const { along } = this;
+    if (along?.isBegun && !along.isSent && !isStopped)
+      this.#fail(tooSlow(this.path, "the log was kept for it no longer"));
+    along?.leave();
   }
 
   /** Gives up. The replica stays out, and is let go of as soon as its thread can. */
@@ -108,12 +136,13 @@ export class Rejoin {
     this.#mirror?.dismiss("closed");
   }
 
-  /** Waits a moment until it is let go of: it was done without before. */
-  close(): void {
-    this.#mirror?.waitUntilGone(LET_GO_MS);
+  /** Waits until it is let go of, so many milliseconds at most: it was done without before. */
+  close(patience: number): void {
+    this.#mirror?.waitUntilGone(patience);
   }
 
   #fail(failure: LockstepError): void {
+    this.along?.fail();
     this.#context.roster.note(this.#index, failure);
     this.#release();
     this.#mirror?.dismiss(`failed: ${failure.code}`);
@@ -126,8 +155,9 @@ export class Rejoin {
     if (this.#mirror && !this.#mirror.hasLetGo) return false;
     this.#mirror = null;
     if (performance.now() < this.#pauseUntil) return false;
+    if (this.along) this.along.isDown = false;
     this.#context.slots.renew(this.#index);
-    this.#mirror = new Mirror(this.#mirrorContext, this.#path, this.#index, null);
+    this.#mirror = new Mirror(this.#mirrorContext, this.path, this.#index, null);
     this.#heardAt = performance.now();
     this.#step = this.#look;
     return true;
@@ -137,10 +167,12 @@ export class Rejoin {
     if (!this.#hasReported("described")) return false;
     const { action } = this.#decide();
     forgetEmptied(this.#context.primary, [this.#mirror as Mirror]);
+    if (this.#replica.position) this.along?.mayBe(this.#replica.position);
     if (action.do === "copy" || action.do === "delta") {
+      if (this.along) this.along.isServed = false; // it needs a checkpoint
       this.#step = () => this.#prepare(action.do);
     } else {
-      this.#hold();
+      if (!this.along) this.#hold();
       this.#at = this.#replica.position;
       this.#step = this.#install;
     }
@@ -213,6 +245,7 @@ export class Rejoin {
   }
 
   #follow(): boolean {
+    if (this.along) return this.#goAlong(this.along);
     const { primary, gate } = this.#context;
     const { position, index, sidecar } = primary;
     const at = this.#at as Position;
@@ -238,6 +271,19 @@ export class Rejoin {
     return false;
   }
 
+  /** Step 4 of an asynchronous stream, for as long as the primary is open. */
+  #goAlong(along: Along): false {
+    if (!along.isBegun) {
+      along.begin(this.#mirror as Mirror, this.#at as Position);
+      this.#release();
+    }
+    const trail = along.advance(this.#isUrgent);
+    if (!trail) return false;
+    this.#pauseMs = FIRST_PAUSE_MS;
+    this.#context.roster.goesAlong(this.#index, trail);
+    return false;
+  }
+
   #getsCloser(frames: number): boolean {
     const least = this.#least;
     this.#least =
@@ -249,6 +295,7 @@ export class Rejoin {
   #bring(to: Position): void {
     this.#context.roster.passing(to);
     this.#at = to;
+    this.along?.mayBe(to);
   }
 
   #go(step: () => boolean): boolean {

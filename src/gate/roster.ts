@@ -10,8 +10,11 @@
  *   - `minCopies` hold all that is acknowledged. One that has joined is waited for, but not counted
  *     before it has all;
  *   - the record names a replica as detached until it has all.
+ *
+ * An asynchronous stream is never waited for, nor counted, nor on that record.
  */
 import { type Code, codes, type LockstepError } from "../errors.ts";
+import { dropLeft, keepLeft } from "../lineage/left-at.ts";
 import type { Position } from "../lineage/position.ts";
 import type { Detached } from "../lineage/sidecar.ts";
 import { commitsAfter, lastCommits } from "./live-log.ts";
@@ -31,6 +34,25 @@ export interface Member {
   /** What is on record while it lacks acknowledged commits. */
   readonly mark: Detached | null;
   readonly lastError: LockstepError | null;
+  /** Of a stream that no commit waits for; null: commits do, or did. */
+  readonly asynchronous: Asynchronous | null;
+}
+
+export interface Asynchronous {
+  /** What takes along what is committed; null: it is on its way (rejoin.ts). */
+  readonly trail: Trailing | null;
+  /** On its way: what it was last known to hold, and since when it lacks something. */
+  readonly held: Position | null;
+  readonly since: number;
+}
+
+/** See trail.ts. */
+export interface Trailing {
+  readonly mirror: Mirror;
+  readonly held: Position;
+  readonly since: number;
+  /** Is all that is durable posted to it? */
+  readonly isSent: boolean;
 }
 
 /** More than there may be in the ring, and in the log and not yet in the ring. */
@@ -62,7 +84,7 @@ export class Roster {
   /** It has all. */
   onRejoined: (member: Member) => void = () => {};
 
-  /** @param replicas a replica without a mirror is absent, for this reason */
+  /** @param replicas a replica without a mirror is absent, for this reason; or, without one, asynchronous */
   constructor(
     primary: Primary,
     minCopies: number,
@@ -71,8 +93,14 @@ export class Roster {
     this.#primary = primary;
     this.#minCopies = minCopies;
     this.#members = replicas.map(([path, mirror, lastError], index) => {
-      return { path, index, mirror, joinedAt: null, hasAllAt: 0, mark: null, lastError };
+      const isWaitedFor = mirror !== null || lastError !== null;
+      const away = { trail: null, held: null, since: performance.now() };
+      return {
+        ...{ path, index, mirror, joinedAt: null, hasAllAt: 0, mark: null, lastError },
+        asynchronous: isWaitedFor ? null : away,
+      };
     });
+    primary.later.areAny ||= this.#members.some(({ asynchronous }) => asynchronous);
     this.#recount();
   }
 
@@ -85,16 +113,22 @@ export class Roster {
     return this.#attached;
   }
 
+  /** These, and those that take along what is committed although nobody waits. */
+  get connected(): readonly Mirror[] {
+    const trails = this.#members.flatMap(({ asynchronous }) => asynchronous?.trail?.mirror ?? []);
+    return [...this.#attached, ...trails];
+  }
+
   /** Of streams: what cannot keep all that they acknowledge, and was accepted by name. */
   get accepted(): readonly (readonly [stream: string, what: string])[] {
-    return this.#attached.flatMap(({ path, accepted }) =>
+    return this.connected.flatMap(({ path, accepted }) =>
       accepted.map((what) => [path, what] as const),
     );
   }
 
-  /** Do all hold all that is acknowledged? */
+  /** Do all that are waited for hold all that is acknowledged? */
   get isWhole(): boolean {
-    return this.#members.every(isWhole);
+    return this.#members.every((member) => member.asynchronous || isWhole(member));
   }
 
   /** Those at hand have been brought together; puts on record which are not at hand. */
@@ -102,20 +136,22 @@ export class Roster {
     this.#begun = true;
     const { detached: before } = this.#primary.sidecar.state;
     const since = new Date().toISOString();
-    for (const { path, index, mirror, lastError } of this.#members) {
-      if (mirror) continue;
+    for (const { path, index, mirror, lastError, asynchronous } of this.#members) {
+      if (mirror || asynchronous) continue;
       const known = before.find((each) => each.path === path);
       const mark = known ?? { path, position: null, since, code: String(lastError?.code) };
       this.#change(index, { mark });
     }
-    const absent = this.#members.filter(({ mirror }) => !mirror);
-    if (absent.length === 0 && before.length === 0) return;
-    // What was on its way when the last process ended may have reached them, or some of it.
-    const history = absent.length > 0 ? lastCommits(this.#primary, ON_THE_WAY_BYTES) : [];
-    // durable: which replicas are absent is on record
-    this.#record(absent, history);
-    this.#tell(this.#primary.sidecar.history); // those that were away have not heard of the others
-    for (const member of absent) this.onDetached(member, null);
+    const away = this.#members.filter(({ mirror }) => !mirror);
+    const absent = away.filter(({ asynchronous }) => !asynchronous);
+    if (absent.length > 0 || before.length > 0) {
+      // What was on its way when the last process ended may have reached them, or some of it.
+      const history = absent.length > 0 ? lastCommits(this.#primary, ON_THE_WAY_BYTES) : [];
+      // durable: which replicas are absent is on record
+      this.#record(absent, history);
+      this.#tell(this.#primary.sidecar.history); // those that were away have not heard of the others
+    }
+    for (const member of away) this.onDetached(member, null);
   }
 
   /**
@@ -163,9 +199,63 @@ export class Roster {
     this.#tell(history);
   }
 
+  /**
+   * It is known where an asynchronous stream stands, and nobody else writes there.
+   * @param isLast were all of them seen since the start?
+   */
+  found(stream: string, at: Position, isLast: boolean): void {
+    const { path, sidecar } = this.#primary;
+    this.left(stream, [at]);
+    const isOurs = (name: string): boolean => this.#members.some((each) => each.path === name);
+    const isAll = isLast && Object.keys(this.#primary.later.at).every(isOurs);
+    // It is in the log or the history: the record names it so that a start without it keeps what proves it.
+    sidecar.update({ leftAt: this.#primary.later.at });
+    if (isAll) dropLeft(path);
+    this.#tellLeft(isAll ? null : []);
+  }
+
+  /** Where an asynchronous stream may be when the log begins anew: on record with what the file holds then. */
+  left(stream: string, at: readonly Position[]): void {
+    this.#primary.later.at = { ...this.#primary.later.at, [stream]: at };
+  }
+
+  /** The same of one that was not looked at since the start: at any commit of the log. */
+  leftAnywhere(): void {
+    const primary = this.#primary;
+    if (primary.later.isKept) return;
+    const commits = lastCommits(primary, Number.POSITIVE_INFINITY);
+    keepLeft(primary.path, commits); // durable: all commits of the log are kept
+    this.#tellLeft(commits);
+    primary.later.isKept = true;
+  }
+
+  /** Is all that is durable on its way to a stream? */
+  hasAllSent(mirror: Mirror): boolean {
+    const later = this.#members.find(({ asynchronous }) => asynchronous?.trail?.mirror === mirror);
+    return later?.asynchronous?.trail?.isSent ?? true;
+  }
+
   /** It has not come back yet, for this reason. */
   note(index: number, lastError: LockstepError): void {
-    this.#change(index, { lastError });
+    const { asynchronous: before, lastError: known } = this.#members[index] as Member;
+    if (!before) {
+      this.#change(index, { lastError });
+      return;
+    }
+    const { trail } = before;
+    const since = trail ? trail.since || performance.now() : before.since;
+    const asynchronous = { trail: null, held: trail?.held ?? before.held, since };
+    const member = this.#change(index, { lastError, asynchronous });
+    if (!known) this.onDetached(member, null);
+  }
+
+  /** An asynchronous stream has nearly all, and takes along what is committed from now on. */
+  goesAlong(index: number, trail: Trailing): void {
+    const { asynchronous, lastError } = this.#members[index] as Member;
+    if (!asynchronous || asynchronous.trail === trail) return;
+    const change = { lastError: null, asynchronous: { ...asynchronous, trail } };
+    const member = this.#change(index, change);
+    if (lastError) queueMicrotask(() => this.onRejoined(member));
   }
 
   /** Takes those that have all by now off the record. */
@@ -199,6 +289,13 @@ export class Roster {
     const event: [string, string] = [detached.length > 0 ? "degraded" : "whole", what.join("; ")];
     this.#primary.sidecar.update({ detached }, { history, event });
     this.#tell(history);
+  }
+
+  #tellLeft(keep: readonly Position[] | null): void {
+    const at = this.#primary.later.at;
+    // One that lacks commits must not take them for its past.
+    const whole = this.#members.filter(isWhole);
+    for (const { mirror } of whole) mirror?.post({ type: "left", at, keep });
   }
 
   /** If the primary is lost one day, the others have to prove that a replica is older than they. */

@@ -5,12 +5,14 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { isAsynchronous } from "../address.ts";
 import type { Driver } from "../driver.ts";
 import { invariant } from "../invariant.ts";
 import { type Decision, decide } from "../lineage/decide.ts";
 import { type Copy, walPath } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { busy } from "../lineage/fold.ts";
+import { dropLeft } from "../lineage/left-at.ts";
 import { originPosition, type Position } from "../lineage/position.ts";
 import { notEnough, refusal } from "../lineage/refusal.ts";
 import { rollForward } from "../lineage/roll-forward.ts";
@@ -25,11 +27,14 @@ import { foldAndStandStill, recordForeignFold } from "./fold-whole.ts";
 import { assertQuick, type HubOptions, nameAsFound, prepareAmongWriters } from "./foreign-start.ts";
 import type { Gate } from "./gate.ts";
 import { atRest } from "./glimpse.ts";
+import { forgetLeft, leave, leaveOthers, tellLeft } from "./leave.ts";
 import { installLogs, latestCommits, recordLog } from "./logs.ts";
 import { membershipOf } from "./membership.ts";
 import type { CopySums, Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import { assertMounted, rememberDisks } from "./mounted.ts";
+import { takeOffice, timelineToBe } from "./office.ts";
+import type { Peek } from "./peek.ts";
 import type { Primary } from "./primary.ts";
 import { type Proof, prove } from "./prove.ts";
 import { assertNotRewound, forgetEmptied, recordStreams } from "./streams.ts";
@@ -44,6 +49,7 @@ export function bringTogether(
   mirrors: readonly Mirror[],
   gate: Gate,
   options: HubOptions,
+  peek: Peek,
 ): void {
   relieve(primary.sidecar, options.foreign?.deputy);
   const glanced = mirrors.every(({ copy }) => copy !== null) ? primary.describe() : null;
@@ -54,6 +60,8 @@ export function bringTogether(
   let copy = isAtRest ? glanced : primary.describe(); // to look takes its time
   if (takeBackUnbegun(primary.sidecar, copy)) copy = primary.describe();
   const present = mirrors.filter((mirror) => mirror.copy?.file === "present");
+  // What nobody waits for does not restore a primary that is missing; but none begins anew beside it either.
+  if (copy.file === "missing" && !present[0]) refuse(copy, peek.holding());
   if (copy.file === "missing" && present[0]) {
     // Out of a stream only the command restores: it may take long, and tells what it does.
     if (!options.restoreMissing || furthest(present).isStream) refuse(copy, present);
@@ -77,6 +85,7 @@ export function bringTogether(
   if (ahead.length > 0) {
     primary.disconnect();
     recordLog(primary, copy);
+    leave(primary, copy);
     const source = furthest(ahead);
     const log = source.isStream ? logOf(source, primary) : walPath(source.path);
     try {
@@ -95,11 +104,14 @@ export function bringTogether(
     copy = primary.describe();
   }
   forgetEmptied(primary, mirrors);
+  leaveOthers(primary, copy, options.replicas);
   if (primary.foreign) prepareAmongWriters(primary, copy, mirrors);
   else prepare(primary, copy, mirrors);
   attach(primary, mirrors, gate);
   rememberDisks(primary, copy, mirrors);
   recordStreams(primary, mirrors);
+  tellLeft(primary, mirrors);
+  forgetLeft(primary, mirrors);
 }
 
 // --- internal ---
@@ -168,6 +180,10 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   const history = voucher ? sidecar.history : [];
   const membership = { databaseId, timeline, position: compared, base: null, history };
   adopt(equal, { ...membership, primary: primary.path, file: null });
+  if (!voucher) {
+    primary.later.at = {};
+    dropLeft(primary.path);
+  }
   // The switch to WAL mode writes page 1: then the replicas stand one step behind.
   const position = wasWal || equal.length === 0 ? compared : originPosition(timeline);
   sidecar.update(
@@ -220,7 +236,7 @@ function assertEnough(
   present: readonly Mirror[],
   { replicas, minCopies }: HubOptions,
 ): void {
-  const all = replicas.length;
+  const all = replicas.filter((replica) => !isAsynchronous(replica)).length;
   // Each commit is on `minCopies - 1` of them, or with 1 perhaps on none: then the more the better.
   const enough = Math.min(all, Math.max(1, all - (minCopies - 1) + 1));
   const { detached } = primary.sidecar.state;
@@ -246,12 +262,17 @@ function restoreFrom(mirror: Mirror, primary: Primary, present: readonly Mirror[
   }
   const timeline = Math.max(state.timeline, primary.sidecar.state.timeline) + 1;
   const fresh = `${primary.path}-lockstep-new`;
+  dropLeft(primary.path); // the old primary may have been further than this replica
   mirror.post({ type: "export", to: fresh, primary: primary.path });
   const { sums } = mirror.wait("ready");
+  primary.later.at = state.leftAt ?? {};
   moveStrayLogs(primary.path);
   const folded = { position: { ...position, timeline }, file: stampUnused(fresh), sums };
   primary.sidecar.update(
-    { databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
+    {
+      ...{ databaseId: state.databaseId, timeline, generation: null, folded, folding: false },
+      leftAt: primary.later.at,
+    },
     {
       // The others are its past, as was just proven: where they stand must be known to be.
       history: [...found.history, ...others(present, mirror), ...latestCommits(found), position],
@@ -278,6 +299,7 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
     recordLog(primary, copy);
     primary.rewriteLog(copy);
     if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
+      leave(primary, copy);
       primary.foldStandingStill(copy);
     }
     const hasSums = Boolean(primary.sidecar.state.folded?.sums);
@@ -319,26 +341,6 @@ function lookAgain(primary: Primary, mirrors: readonly Mirror[]): Copy {
 }
 
 type Action = Decision["action"];
-
-function timelineToBe({ sidecar }: Primary): number {
-  const { role, timeline } = sidecar.state;
-  return role === "primary" ? timeline : timeline + 1;
-}
-
-/** A replica that is opened as a primary is promoted by that: its old primary is fenced. */
-function takeOffice(primary: Primary): void {
-  const { sidecar, position } = primary;
-  if (sidecar.state.role === "primary") return;
-  const timeline = timelineToBe(primary);
-  sidecar.update(
-    { role: "primary", timeline },
-    {
-      event: ["promoted", `opened as a primary, timeline ${timeline}`],
-      history: [position], // where the timelines part
-    },
-  );
-  primary.position = { ...position, timeline };
-}
 
 /** The primary's sums, which were made while it was copied. */
 function recordSums({ sidecar }: Primary, sums: SumsRecord): void {

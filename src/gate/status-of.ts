@@ -32,12 +32,14 @@ export function statusOf(
       logBytes: log ? frameOffset(log.frames + 1, log.pageSize) : 0,
     },
     replicas: roster.members.map((member): ReplicaStatus => {
-      const { path, mirror, mark, lastError } = member;
+      const { path, mirror, mark, lastError, asynchronous } = member;
       const failed = mirror?.failure ?? null;
-      const held = mark ? mark.position : failed ? null : durable;
+      const later = asynchronous && (asynchronous.trail ?? asynchronous).held;
+      const held = asynchronous ? later : mark ? mark.position : failed ? null : durable;
       return {
         path,
         copyId: mirror?.copyId ?? null,
+        asynchronous: asynchronous !== null,
         state: failed ? "failed" : isClosed ? "closed" : stateOf(member),
         position: held && formatPosition(held),
         lag: held && log ? framesBetween(held, log) : 0,
@@ -53,7 +55,9 @@ export function statusOf(
 
 // --- internal ---
 
-function stateOf({ mirror, mark }: Member): ReplicaStatus["state"] {
+function stateOf({ mirror, mark, asynchronous, lastError }: Member): ReplicaStatus["state"] {
+  if (asynchronous?.trail) return "mirroring";
+  if (asynchronous) return lastError ? "detached" : "rejoining";
   if (!mark) return "mirroring";
   return mirror ? "rejoining" : "detached";
 }

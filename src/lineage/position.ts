@@ -14,6 +14,9 @@ export interface Position extends Salts, Sums {
   readonly frame: number;
 }
 
+/** By asynchronous stream: the commits at one of which it may stand. */
+export type LeftAt = Readonly<Record<string, readonly Position[]>>;
+
 /** A position of its own, for content that no log leads to. */
 export function originPosition(timeline: number): Position {
   const [salt1 = 0, salt2 = 0] = crypto.getRandomValues(new Uint32Array(2));

@@ -137,6 +137,8 @@ const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   streams: (value) =>
     value === undefined || (isFields(value) && Object.values(value).every(isCount)),
   deputy: (value) => value === undefined || value === null || isCount(value),
+  leftAt: (value) =>
+    value === undefined || (isFields(value) && Object.values(value).every(arePositions)),
   stream: (value) => value === undefined || value === null || isText(value),
 };
 
@@ -154,6 +156,10 @@ function isPosition(value: unknown): boolean {
     isCount(value["timeline"]) &&
     isWords(value, "salt1", "salt2", "frame", "sum1", "sum2")
   );
+}
+
+function arePositions(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isPosition);
 }
 
 function isDetached(value: unknown): boolean {

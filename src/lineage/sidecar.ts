@@ -23,7 +23,7 @@ import type { Salts } from "../wal/format.ts";
 import { AmendmentFile, readAmendment } from "./amendment.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
-import { formatPosition, type Position } from "./position.ts";
+import { formatPosition, type LeftAt, type Position } from "./position.ts";
 import { FORMAT, insertHistory, readHistory, readRecord } from "./record.ts";
 import type { SumsRecord } from "./sums.ts";
 
@@ -65,6 +65,7 @@ export interface SidecarState {
   readonly streams?: Readonly<Record<string, number>>;
   /** Of a primary: the process that may keep its log as it is for a follower that was killed, by its pid. */
   readonly deputy?: number | null;
+  readonly leftAt?: LeftAt; // of asynchronous streams, see left-at.ts
   readonly stream?: string | null; // of a standby: what it follows, by its name
 }
 

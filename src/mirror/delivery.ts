@@ -15,7 +15,7 @@ import { pause } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
 import { readFingerprint, sameFingerprint, stampFingerprint } from "../lineage/fingerprint.ts";
 import { keeperOf } from "../lineage/keeper.ts";
-import type { Position } from "../lineage/position.ts";
+import type { LeftAt, Position } from "../lineage/position.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import { changed, gone } from "../targets/file.ts";
 import type { Target } from "../targets/target.ts";
@@ -44,6 +44,8 @@ export class Delivery {
   #header: WalHeader | null;
   #position: Position;
   readonly #wanted: () => boolean;
+  /** Goes on record with what the file holds. */
+  leftAt: LeftAt;
   #unsyncedBytes = 0;
   /** The end of what readers were shown of this generation. */
   #shown: Sums & { readonly frame: number };
@@ -71,6 +73,7 @@ export class Delivery {
     this.#position = at.position;
     this.#shown = at.position;
     this.#wanted = wanted;
+    this.leftAt = sidecar.state.leftAt ?? {};
     const { frame, ...position } = at.position;
     if (at.header) target.show({ ...position, pageSize: at.header.pageSize, frames: frame });
     target.hold();
@@ -207,7 +210,8 @@ export class Delivery {
     const { copy, state } = this.#sidecar;
     const file = stampFingerprint(copy, () => this.#target.syncFile(), state.folded?.file);
     // durable: what the file holds, replica
-    this.#sidecar.amend({ folding: false, folded: { position: this.#position, file, sums } });
+    const folded = { position: this.#position, file, sums };
+    this.#sidecar.amend({ folding: false, folded, leftAt: this.leftAt });
     return true;
   }
 

@@ -9,10 +9,11 @@ import path from "node:path";
 import type { Driver } from "../driver.ts";
 import type { CopySums, Membership } from "../gate/messages.ts";
 import { type BulkResult, runBulk, type Watch } from "../lineage/bulk.ts";
-import { walPath } from "../lineage/describe.ts";
+import { describeCopy, walPath } from "../lineage/describe.ts";
 import { readFingerprint, sameFingerprint, stampUnused } from "../lineage/fingerprint.ts";
 import { busy, emptyPlaceForLog, foldAndRecord } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
+import { commitsOf, keepLeft, readLeft } from "../lineage/left-at.ts";
 import { copyLog } from "../lineage/log-copy.ts";
 import type { Position } from "../lineage/position.ts";
 import { completeWith, freshLog } from "../lineage/resync.ts";
@@ -143,6 +144,11 @@ export async function exportCopy(
   watch: Watch,
 ): Promise<SumsRecord | null> {
   const { copy } = sidecar;
+  const { leftAt = {} } = sidecar.state;
+  if (Object.keys(leftAt).length > 0) {
+    const kept = [...readLeft(copy), ...commitsOf(describeCopy(copy, sidecar))];
+    keepLeft(primary, kept); // durable: of an asynchronous stream the primary knows what the replica does
+  }
   foldAndRecord(driver, sidecar, at);
   fs.rmSync(to, { force: true });
   try {

@@ -11,7 +11,13 @@
  */
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import { codes, LockstepError, toErrorData } from "../errors.ts";
-import type { Command, Membership, Report, WorkerData } from "../gate/messages.ts";
+import {
+  type Command,
+  type Membership,
+  PIECE_BYTES,
+  type Report,
+  type WorkerData,
+} from "../gate/messages.ts";
 import { RingReader } from "../gate/ring.ts";
 import { Slots, states } from "../gate/slots.ts";
 import { invariant } from "../invariant.ts";
@@ -35,8 +41,6 @@ import { StreamImages } from "./stream-images.ts";
 const GIVEN_UP_EVERY_MS = 50;
 /** How often it is told that long work goes on, in milliseconds. */
 const ALIVE_EVERY_MS = 1000;
-/** The payload of a message at most: larger ones are no faster, and take longer to be sent again. */
-const PIECE_BYTES = 512 << 10;
 
 class StreamWorker {
   readonly #data: WorkerData;
@@ -136,6 +140,8 @@ class StreamWorker {
       case "follow":
         await this.#sendLog(command.log, command.to);
         return this.#post({ type: "followed" });
+      case "frames":
+        return this.#sendFrames(command);
       case "join":
         this.#ring = new RingReader(this.#data.memory.ring, command.tail);
         this.#read = [];
@@ -144,6 +150,7 @@ class StreamWorker {
       case "image":
         return this.#keeping().makeLive(command.membership);
       case "passed":
+      case "left":
         return; // a stream's past is what it holds
       case "begin-fold":
         return this.#post({ type: "may-fold" });
@@ -219,6 +226,17 @@ class StreamWorker {
       }
     }
     for (const piece of outbox.rest()) await this.#send(piece);
+  }
+
+  /** Sends frames that the committing thread has handed over by themselves: nobody waits for them. */
+  async #sendFrames({ record, bytes }: Extract<Command, { type: "frames" }>): Promise<void> {
+    // Once it was let go of, what it has not begun with is better sent by the next.
+    if (!this.#wanted()) return;
+    const outbox = this.#sending();
+    const window = { bytes, at: 0, length: bytes.length };
+    for (const _ of outbox.add(record, window)) invariant(false, "a chunk is one message");
+    for (const piece of outbox.rest()) await this.#deliver(piece);
+    this.#post({ type: "followed" }); // durable: sent, then confirmed, asynchronously
   }
 
   /**

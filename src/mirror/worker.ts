@@ -23,7 +23,8 @@ import type { Watch } from "../lineage/bulk.ts";
 import type { SpareChild } from "../lineage/child.ts";
 import { type Copy, describeCopy, logFrames } from "../lineage/describe.ts";
 import { type Ahead, keeperOf } from "../lineage/keeper.ts";
-import { type Position, samePosition } from "../lineage/position.ts";
+import { dropLeft, keepLeft } from "../lineage/left-at.ts";
+import { type LeftAt, type Position, samePosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import { Sidecar } from "../lineage/sidecar.ts";
 import { trustLog } from "../lineage/trust-log.ts";
@@ -167,11 +168,13 @@ class Worker {
         return;
       case "passed":
         return this.#passed(command.history);
+      case "left":
+        return this.#left(command.at, command.keep);
       case "begin-fold":
         this.#delivery?.beginFold();
         return this.#post({ type: "may-fold" });
       case "fold":
-        return this.#fold(command.ahead);
+        return this.#fold(command.ahead, command.left);
       case "close":
         return this.#close(command.event, command.fold);
     }
@@ -180,6 +183,12 @@ class Worker {
   #passed(positions: readonly Position[]): void {
     const history = this.#held().lacking(positions);
     if (history.length > 0) this.#held().update({}, { history });
+  }
+
+  #left(leftAt: LeftAt, keep: readonly Position[] | null): void {
+    if (keep) keepLeft(this.#data.path, keep);
+    this.#held().update({ leftAt });
+    if (!keep) dropLeft(this.#data.path);
   }
 
   #attach(timeline: number, seen: Copy | null): void {
@@ -192,7 +201,10 @@ class Worker {
       const begun = log && base && { salt1: log.header.salt1, salt2: log.header.salt2, base };
       const generation = begun ?? state.generation;
       const history = position ? [position] : []; // where the timelines part
-      this.#held().update({ timeline, role: "replica", generation }, { history });
+      // It may have been a primary that was given up: what is so its new one tells it.
+      const change = { timeline, role: "replica", generation, leftAt: {} } as const;
+      this.#held().update(change, { history });
+      dropLeft(this.#data.path);
     }
     const copy = this.#describe();
     if (copy.file === "missing") throw gone(copy.path, "Its file was removed");
@@ -251,8 +263,9 @@ class Worker {
     this.#slots.confirm(this.#data.replica, this.#confirmed);
   }
 
-  #fold(ahead: Ahead | undefined): void {
+  #fold(ahead: Ahead | undefined, left: LeftAt): void {
     if (ahead !== undefined) keeperOf(this.#held()).noteAhead(ahead);
+    if (this.#delivery) this.#delivery.leftAt = left;
     const done = this.#delivery?.fold() ?? false;
     const because = done ? "" : "a reader of the replica is in the way";
     this.#post({ type: "folded", done, because });

@@ -10,7 +10,8 @@ import { describeCopy, logFrames } from "../lineage/describe.ts";
 import { stampUnused } from "../lineage/fingerprint.ts";
 import { foldAndRecord } from "../lineage/fold.ts";
 import { keeperOf } from "../lineage/keeper.ts";
-import { originPosition, type Position } from "../lineage/position.ts";
+import { commitsOf, keepLeft, readLeft } from "../lineage/left-at.ts";
+import { type LeftAt, originPosition, type Position } from "../lineage/position.ts";
 import { Sidecar, type SidecarState, sidecarPath } from "../lineage/sidecar.ts";
 import { readSidecar, type SidecarSnapshot } from "../lineage/unlocked.ts";
 
@@ -59,6 +60,9 @@ export interface Plan {
   /** Committed frames in the replica's log. */
   readonly frames: number;
   readonly history: readonly Position[];
+  /** Where asynchronous streams may be. */
+  readonly leftAt: LeftAt;
+  readonly kept: readonly Position[];
 }
 
 /** Null if the replica has no record: its copy is a database of its own then. */
@@ -67,6 +71,7 @@ export function planFor(replica: string, source: Source, old: Sidecar | null): P
   if (!source || !databaseId) return null;
   const copy = describeCopy(replica, source);
   const found = copy.position;
+  const leftAt = (found && source.state.leftAt) ?? {};
   const replaced = old?.state.databaseId === databaseId ? old.state.timeline : 0;
   const timeline = Math.max(source.state.timeline, replaced) + 1;
   const position = { ...(found ?? originPosition(timeline)), timeline };
@@ -76,6 +81,8 @@ export function planFor(replica: string, source: Source, old: Sidecar | null): P
     proven: found !== null,
     frames: logFrames(copy),
     history: source.history,
+    leftAt,
+    kept: Object.keys(leftAt).length > 0 ? [...readLeft(replica), ...commitsOf(copy)] : [],
   };
 }
 
@@ -85,14 +92,15 @@ export function recordDest(
   dest: string,
   staged: string,
   replica: string,
-  { databaseId, position, history }: Plan,
+  { databaseId, position, history, leftAt, kept }: Plan,
 ): Sidecar {
   const file = stampUnused(staged);
   const sidecar = Sidecar.open(driver, dest, "primary");
   try {
+    if (kept.length > 0) keepLeft(dest, kept);
     sidecar.update(
       {
-        ...{ databaseId, role: "primary", timeline: position.timeline },
+        ...{ databaseId, role: "primary", timeline: position.timeline, leftAt },
         ...{ generation: null, resync: null, folding: false, folded: { position, file } },
       },
       {

@@ -12,6 +12,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { amendmentPath } from "../lineage/amendment.ts";
 import { isThere } from "../lineage/describe.ts";
+import { leftPath } from "../lineage/left-at.ts";
 import { proofPath } from "../lineage/proof.ts";
 import { sidecarPath } from "../lineage/sidecar.ts";
 import { sumsPath } from "../lineage/sums.ts";
@@ -49,7 +50,7 @@ export function setAside(file: string, placeholder: boolean, onStep: OnStep): st
 // --- internal ---
 
 const SIDECAR = sidecarPath("");
-const RECORD = [SIDECAR, `${SIDECAR}-journal`, amendmentPath("")];
+const RECORD = [SIDECAR, `${SIDECAR}-journal`, amendmentPath(""), leftPath("")];
 const BESIDE = ["-wal", "-journal", ...RECORD, sumsPath(""), proofPath("")];
 
 function freshName(file: string): string {

@@ -40,7 +40,9 @@ export async function answerDurable(
   try {
     assertOpen(handle);
     const position = await handle.durable({ signal: gone.signal, timeout });
-    const without = handle.status.replicas.filter(({ state }) => state === "detached");
+    const without = handle.status.replicas.filter(
+      ({ state, asynchronous }) => state === "detached" && !asynchronous,
+    );
     const named = without.length > 0 ? { without: without.map(({ path }) => path) } : {};
     sendJson(response, 200, { position, ...named });
   } catch (error) {

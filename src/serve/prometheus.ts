@@ -32,7 +32,7 @@ export function prometheusText(readings: readonly Reading[]): string {
 function ofTheWhole(out: Text): void {
   const one = (name: string, type: Type, help: string, value: (each: Reading) => number): void =>
     out.family(`lockstep_${name}`, type, help, (each) => [[{}, value(each)]]);
-  one("healthy", "gauge", "1 if every copy holds all that is acknowledged.", ({ snapshot }) =>
+  one("healthy", "gauge", "1 if each copy waited for holds all commits.", ({ snapshot }) =>
     Number(snapshot.healthy),
   );
   one("failed", "gauge", "1 if nothing more is acknowledged before a reopening.", ({ snapshot }) =>
@@ -125,6 +125,9 @@ function ofReplicas(out: Text): void {
   each("state", "1 for the state that the replica is in, 0 for the others.", ({ state }) =>
     STATES.map((name) => [{ state: name }, Number(state === name)]),
   );
+  each("asynchronous", "1 if no commit waits for it.", ({ asynchronous }) => [
+    [{}, Number(asynchronous)],
+  ]);
   each("lag_frames", "Committed frames that it is not known to hold.", ({ lag }) => [
     [{}, lag.frames],
   ]);

@@ -15,6 +15,8 @@ export interface Failure {
 
 export interface SnapshotReplica {
   readonly path: string;
+  /** Does no commit wait for it? */
+  readonly asynchronous: boolean;
   readonly state: ReplicaStatus["state"];
   readonly position: string | null;
   readonly lag: { readonly frames: number; readonly bytes: number; readonly seconds: number };
@@ -115,6 +117,7 @@ export function snapshotOf(handle: ReplicationHandle, recorder: Recorder): Snaps
       const syncs = recorder.syncsOfLastMinute(i, metrics);
       return {
         path: replica.path,
+        asynchronous: replica.asynchronous,
         state: replica.state,
         position: replica.position,
         lag: measured?.lag ?? { frames: replica.lag, bytes: 0, seconds: 0 },
@@ -138,7 +141,7 @@ export function snapshotOf(handle: ReplicationHandle, recorder: Recorder): Snaps
   };
 }
 
-/** Why it is not healthy; none: every copy holds all that is acknowledged. */
+/** Why it is not healthy; none: every copy that is waited for holds all that is acknowledged. */
 export function reasonsOf({ failure, replicas, rot }: ReplicationStatus): Reason[] {
   const reasons: Reason[] = [];
   if (failure) {
@@ -147,8 +150,8 @@ export function reasonsOf({ failure, replicas, rot }: ReplicationStatus): Reason
       next: failure.next,
     });
   }
-  for (const { path, state, lastError } of replicas) {
-    if (state === "mirroring") continue;
+  for (const { path, state, lastError, asynchronous } of replicas) {
+    if (state === "mirroring" || (asynchronous && state === "rejoining")) continue;
     const { is, next } = SAID[state];
     const what = `${path} is ${is}${lastError ? `: ${lastError.what}` : ""}`;
     reasons.push({ what, next: state === "failed" && lastError ? lastError.next : next });

@@ -21,7 +21,7 @@ import { Sidecar } from "../lineage/sidecar.ts";
 import { letGo, openOld } from "../restore/lineage.ts";
 import { setAside } from "../restore/set-aside.ts";
 import { destExists, destination } from "../restore.ts";
-import { findCommit, findMoment, findStart, type Target } from "../stream/find.ts";
+import { findCommit, findHole, findMoment, findStart, type Target } from "../stream/find.ts";
 import type { Keys } from "../stream/keys.ts";
 import type { Ends, StreamLog } from "../stream/log.ts";
 import { syncDirectory } from "../targets/directory.ts";
@@ -80,10 +80,12 @@ export async function restoreStream(
   try {
     if (isThere(to) && !force) throw destExists(log.name, to);
     const ends = await log.ends();
-    const { message, target } = await targetOf(log, ends, at);
+    const { message, target, moment } = await targetOf(log, ends, at);
     const start = await findStart(log, ends, { ...target, to: message }, keys);
     if (!start) throw at === undefined ? noSnapshot(log) : noEarlier(log, at);
     staged = await stageFrom(log, start, target, file, { keys, onProgress, signal });
+    // durable: no earlier state is taken for that of a moment in a hole
+    if (moment) await assertNoHole(log, { ...ends, last: message }, ends, staged, moment, keys);
     onCheck(file);
     assertSound(file, log.name);
   } catch (error) {
@@ -108,7 +110,7 @@ async function targetOf(
   log: StreamLog,
   ends: Ends,
   at: string | undefined,
-): Promise<{ readonly message: number; readonly target: Target }> {
+): Promise<{ readonly message: number; readonly target: Target; readonly moment?: Date }> {
   if (at === undefined) return { message: ends.last, target: { to: ends.last, position: null } };
   const position = parsePosition(at);
   if (position) {
@@ -122,7 +124,33 @@ async function targetOf(
   if (!isMoment || Number.isNaN(moment.getTime())) throw noTarget(at);
   const sequence = await findMoment(log, ends, moment);
   if (sequence === null) throw notThere(log.name, `its first message is younger than ${at}`);
-  return { message: sequence, target: { to: sequence, position: null } };
+  return { message: sequence, target: { to: sequence, position: null }, moment };
+}
+
+/**
+ * What was restored for a moment is the last commit before it that is in the stream; what was committed after that is
+ * not, if the stream begins anew behind it.
+ * @param upTo where the stream's ends would be at the target
+ * @throws LockstepError REPLICA_GONE
+ */
+async function assertNoHole(
+  log: StreamLog,
+  upTo: Ends,
+  ends: Ends,
+  { position, time }: Staged,
+  moment: Date,
+  keys: Keys | null,
+): Promise<void> {
+  if (moment.getTime() <= time.getTime()) return;
+  const message = await findCommit(log, upTo, position);
+  const hole = message && (await findHole(log, ends, message, position, keys));
+  if (!hole) return;
+  throw refused(
+    codes.REPLICA_GONE,
+    log.name,
+    `What was committed between ${time.toISOString()} and ${hole.time.toISOString()} is not in the stream: message ${hole.sequence} begins it anew with an image`,
+    `Restore what was before the hole: --at ${formatPosition(position)}; or what came after: --at ${formatPosition(hole.position)}`,
+  );
 }
 
 /** @throws LockstepError VERIFY */

@@ -117,6 +117,30 @@ export async function findCommit(
 }
 
 /**
+ * The image with which the stream begins anew behind this message, before any more frames: what led to it is not in the
+ * stream. Null: it goes on without a hole.
+ * @param position where the stream stands after the message
+ */
+export async function findHole(
+  log: StreamLog,
+  { last }: Ends,
+  message: number,
+  position: Position,
+  keys: Keys | null,
+): Promise<Pick<Snapshot, "sequence" | "time" | "position"> | null> {
+  for await (const { sequence, time, bytes } of log.read(message + 1, { to: last })) {
+    const where = `${log.name} message ${sequence}`;
+    const { header, wrapped } = decodeSegment(bytes, where);
+    if (header.kind === kinds.FRAMES) return null;
+    if (header.kind !== kinds.SNAPSHOT) continue;
+    if (readSnapshotNote(unwrap(header, wrapped, keys, where), where).logFrom !== null) continue;
+    const anew = positionOf(header);
+    return samePosition(anew, position) ? null : { sequence, time, position: anew };
+  }
+  return null;
+}
+
+/**
  * The last message that was taken at or before this moment; null: none is left. It goes by the clock of the
  * place, which may be set, but not back by more than the time between two messages.
  */

@@ -26,6 +26,8 @@ export type Command =
   | { readonly do: "exec"; readonly sql: string }
   | { readonly do: "all"; readonly sql: string }
   | { readonly do: "states" }
+  /** Of the primary. */
+  | { readonly do: "position" }
   | { readonly do: "close" }
   /** `lockstep restore`, as the command calls it. */
   | { readonly do: "restore"; readonly replica: string; readonly dest: string }
@@ -96,6 +98,8 @@ function obey(command: Command): unknown {
       return db?.all(command.sql);
     case "states":
       return db?.states();
+    case "position":
+      return db?.position();
     case "close": {
       const closing = db;
       db = null;

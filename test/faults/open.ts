@@ -9,6 +9,8 @@ export interface Database {
   durable(): Promise<unknown>;
   /** Of every replica. */
   states(): unknown;
+  /** Of the primary. */
+  position(): unknown;
   close(): void;
 }
 
@@ -24,6 +26,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
         all: (sql) => db.prepare(sql).all(),
         durable: async () => db.replication?.durable(),
         states: () => db.replication?.status.replicas.map(({ state }) => state),
+        position: () => db.replication?.status.primary.position,
         close: () => db.close(),
       };
     };
@@ -36,6 +39,7 @@ export async function dropIn(driver: DriverName): Promise<Open> {
       all: (sql) => db.prepare(sql).all(),
       durable: async () => db.replication?.durable(),
       states: () => db.replication?.status.replicas.map(({ state }) => state),
+      position: () => db.replication?.status.primary.position,
       close: () => void db.close(),
     };
   };

@@ -26,6 +26,7 @@ const position = (frame: number): string => `1/8f3a61c04be2d975/${frame}/51c2e6a
 export function replica(parts: Partial<Replica> = {}, now = Date.now()): Replica {
   return {
     path: REPLICA,
+    asynchronous: false,
     state: "mirroring",
     position: position(1874),
     lag: { frames: 0, bytes: 0, seconds: 0 },

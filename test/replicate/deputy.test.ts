@@ -12,7 +12,7 @@ import { loadDriver } from "../../src/driver.ts";
 import { DeputyChild, type Wish } from "../../src/gate/deputy-child.ts";
 import { DatabaseSync } from "../../src/index.ts";
 import { isAlive } from "../../src/lineage/alive.ts";
-import { readSidecar } from "../../src/lineage/sidecar.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { type Follower, replicate } from "../../src/replicate.ts";
 import { SharedIndex } from "../../src/wal/shared-index.ts";
 import { main } from "../cli/lockstep.ts";

@@ -22,7 +22,7 @@ export class Still {
     replicas: [
       {
         ...{ path: '/b/"app"\\.db', copyId: "b", state: "mirroring", position: "1/0/1/0" },
-        ...{ lag: 0, lastError: null },
+        ...{ asynchronous: false, lag: 0, lastError: null },
       },
     ],
     waits: 0,

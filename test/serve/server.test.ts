@@ -43,6 +43,7 @@ test("a healthy replication: healthz, status.json, metrics, on a port and on a s
       replicas: [
         {
           path: pair.replica,
+          asynchronous: false,
           state: "mirroring",
           position,
           lag: { frames: 0, bytes: 0, seconds: 0 },

@@ -57,7 +57,7 @@ for (const driver of DRIVERS) {
   test(`${driver}: a process for whole files is expected to be needed where it is`, (t) => {
     const scene = Scene.make(t, { driver, replicas: 2 });
     const expects = (): boolean => {
-      const primary = new Primary(loadDriver(driver), scene.primary, false);
+      const primary = new Primary(loadDriver(driver), scene.primary);
       try {
         return expectsBulk(primary, scene.replica, glimpse(loadDriver(driver), scene.replica));
       } finally {

@@ -103,15 +103,20 @@ export class Streamed {
   }
 
   /** What every message of the stream means. */
-  async messages(): Promise<string[]> {
-    const { log, keys } = await openStream(this.address);
-    const { first, last } = await log.ends();
-    const reading = new Reading(log.name, first, keys);
-    const said: string[] = [];
-    for await (const entry of log.read(first, { to: last })) said.push(reading.take(entry).is);
-    await log.close();
-    return said;
+  messages(): Promise<string[]> {
+    return messagesOf(this.address);
   }
+}
+
+/** What every message of a stream means. */
+export async function messagesOf(address: string): Promise<string[]> {
+  const { log, keys } = await openStream(address);
+  const { first, last } = await log.ends();
+  const reading = new Reading(log.name, first, keys);
+  const said: string[] = [];
+  for await (const entry of log.read(first, { to: last })) said.push(reading.take(entry).is);
+  await log.close();
+  return said;
 }
 
 /** Makes the database that a stream ends in. Returns its position. */

@@ -36,8 +36,9 @@ export class Copies {
       this.#paths = paths;
       this.#cards = [
         new Card("Primary", primary.path, ["Position", "Log", "Checkpoint", "Transaction", "Room"]),
-        ...replicas.map(({ path }, at) => {
-          const role = replicas.length === 1 ? "Replica" : `Replica ${at + 1}`;
+        ...replicas.map(({ path, asynchronous }, at) => {
+          const which = replicas.length === 1 ? "Replica" : `Replica ${at + 1}`;
+          const role = asynchronous ? `${which}, asynchronous` : which;
           return new Card(role, path, ["Position", "Lag", "Sync", "Last proof", "Room"]);
         }),
       ];

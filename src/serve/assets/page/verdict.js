@@ -36,7 +36,9 @@ const NEARLY_FULL = 0.8;
  */
 export function verdictOf(snapshot) {
   const { replicas, reasons, failure, healthy } = snapshot;
-  const unwell = replicas.filter((replica) => replica.state !== "mirroring");
+  const unwell = replicas.filter(
+    ({ state, asynchronous }) => state !== "mirroring" && !(asynchronous && state === "rejoining"),
+  );
   const errors = unwell.flatMap(({ lastError }) => (lastError ? [lastError] : []));
   const behind = replicas.filter((each) => each.lag.seconds > BEHIND_SECONDS);
   const others = reasons.filter((reason) => !isSaid(reason, unwell, failure));
@@ -76,12 +78,16 @@ export function verdictOf(snapshot) {
       headline: `The replica ${visible(slow.path)} is behind${since}.`,
     };
   }
-  const copies = replicas.length + 1;
+  const later = replicas.filter(({ asynchronous }) => asynchronous);
+  const copies = replicas.length - later.length + 1;
+  const besides = later.map(
+    ({ path }) => ` ${visible(path)} is asynchronous: it may lack the last.`,
+  );
   return {
     level: "good",
     key,
-    headline: copies === 2 ? "Both copies are in step." : `All ${copies} copies are in step.`,
-    what: "Every acknowledged commit is in each of them.",
+    headline: headlineOf(copies),
+    what: `Every acknowledged commit is in each of them.${besides.join("")}`,
     steps: [],
     notes,
   };
@@ -192,6 +198,12 @@ const sinceOf = (snapshot, replica) => sinceWords(snapshot, outSince(snapshot, r
 /** @param {Snapshot} snapshot @param {number | null} since */
 const sinceWords = ({ at }, since) =>
   since === null ? "" : ` since ${moment(since, Date.parse(at), { seconds: false })}`;
+
+/** @param {number} copies */
+function headlineOf(copies) {
+  if (copies === 1) return "The primary alone is waited for.";
+  return copies === 2 ? "Both copies are in step." : `All ${copies} copies are in step.`;
+}
 
 /** @param {Snapshot} snapshot @param {Replica[]} unwell */
 function outOfStep(snapshot, unwell) {
