@@ -178,6 +178,22 @@ for (const driver of DRIVERS) {
       }
     });
 
+    test("what amends a record is synced, and its name, before anybody goes on", async (t) => {
+      const pair = new Pair(t, driver, { checkpointBytes: 1 });
+      await pair.begin();
+      const record = calls(pair);
+      for (const copy of ["main", "replica"]) {
+        const amended = `${copy}/app.db-lockstep-amended`;
+        const begun = record.where("open", amended).filter(made).first();
+        const written = record.after(begun).where("write", amended).first();
+        const synced = record.after(written).where("sync", amended).first();
+        const named = record.after(written).where("sync", copy).first();
+        const next = record.after(written).where("write", amended).first();
+        record.inOrder(begun, written, synced, next);
+        record.inOrder(written, named, next);
+      }
+    });
+
     test("both logs are synced at a start after a kill, before anything is read", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();
