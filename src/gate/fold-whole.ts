@@ -3,6 +3,7 @@ import { busy } from "../lineage/fold.ts";
 import type { Position } from "../lineage/position.ts";
 import { rewriteLog } from "../targets/file.ts";
 import { frameOffset } from "../wal/format.ts";
+import { leave } from "./leave.ts";
 import { LOCK_WAIT_MS, type Primary } from "./primary.ts";
 
 /**
@@ -43,6 +44,7 @@ export function recordForeignFold(primary: Primary): void {
   const { frames, backfilled } = primary.readIndex();
   const whole = frames > 0 && frames === primary.position.frame && backfilled === frames;
   if (!whole || primary.foldedHere()) return;
+  leave(primary, primary.describe());
   primary.sidecar.beginFold();
   primary.recordFolded(primary.position);
 }

@@ -1,13 +1,10 @@
 /**
- * A look at asynchronous streams before a primary that is missing begins anew: whoever holds a database is seen in a
- * moment, and one that is not there, or hangs, holds nobody up for longer.
+ * A look at asynchronous streams before a primary that is missing begins anew: for this once they are waited for as every
+ * replica is. A database that is begun beside one that holds it would never be brought together with it.
  */
 import { isAsynchronous } from "../address.ts";
 import { Mirror, type MirrorContext } from "./mirror.ts";
 import type { Member } from "./roster.ts";
-
-/** In milliseconds. */
-const PATIENCE_MS = 1000;
 
 export class Peek {
   readonly #context: MirrorContext;
@@ -20,34 +17,25 @@ export class Peek {
     this.#paths = paths;
   }
 
-  /** Those that hold something. */
+  /**
+   * Those that hold something.
+   * @throws LockstepError if one does not say: it may hold the database, and nobody would ever look again
+   */
   holding(): Mirror[] {
-    const { addresses, slots } = this.#context;
+    const { addresses } = this.#context;
     this.#mirrors = addresses.flatMap((address, i) =>
       isAsynchronous(address) ? [new Mirror(this.#context, this.#paths[i] as string, i, null)] : [],
     );
-    const deadline = performance.now() + PATIENCE_MS;
-    for (;;) {
-      const seen = slots.bell();
-      const left = deadline - performance.now();
-      if (left <= 0 || this.#mirrors.every(hasSpoken)) break;
-      slots.waitForBell(seen, left);
+    try {
+      for (const mirror of this.#mirrors) mirror.look();
+    } finally {
+      for (const mirror of this.#mirrors) mirror.dismiss("looked at");
     }
-    for (const mirror of this.#mirrors) mirror.dismiss("looked at");
     return this.#mirrors.filter(({ copy }) => copy?.file === "present");
   }
 
   /** The thread that may still have a stream. */
   of({ index }: Member): Mirror | null {
     return this.#mirrors.find((mirror) => mirror.index === index) ?? null;
-  }
-}
-
-function hasSpoken(mirror: Mirror): boolean {
-  try {
-    while (!mirror.copy && mirror.nextReport()) {}
-    return mirror.copy !== null;
-  } catch {
-    return true; // it says why when it is tried again
   }
 }

@@ -44,7 +44,9 @@ export class Rejoins {
   begin(member: Member, mirror: Mirror | null): void {
     if (member.asynchronous && this.#ways.has(member.index)) return; // it is on its way for good
     const onFound = (stream: string, at: Position): void => {
-      const isLast = ![...this.#ways.values()].some(({ along }) => along?.isLost);
+      // The others' places may be in no record yet but in the list of all.
+      const others = [...this.#ways.values()].filter(({ path }) => path !== stream);
+      const isLast = others.every(({ along }) => along?.isBegun ?? true);
       this.#context.roster.found(stream, at, isLast);
     };
     const last = mirror ?? this.#peek.of(member);

@@ -93,6 +93,7 @@ export function bringTogether(
     } finally {
       if (source.isStream) fs.rmSync(log, { force: true });
     }
+    primary.later.isKept = false; // of the log that stands there now nothing is kept yet
     copy = primary.describe();
   }
 
@@ -180,7 +181,8 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   const history = voucher ? sidecar.history : [];
   const membership = { databaseId, timeline, position: compared, base: null, history };
   adopt(equal, { ...membership, primary: primary.path, file: null });
-  if (!voucher) {
+  if (voucher) leave(primary, primary.describe());
+  else {
     primary.later.at = {};
     dropLeft(primary.path);
   }

@@ -95,11 +95,16 @@ export class AmendmentFile {
   #make(slot: Uint8Array): void {
     this.remove();
     this.#fd = fs.openSync(this.#path, "wx", this.#mode | 0o600);
-    const bytes = Buffer.alloc(2 * SLOT_SIZE);
-    bytes.set(slot, (this.#number % 2) * SLOT_SIZE);
-    writeFully(this.#fd, bytes, 0, bytes.length, 0);
-    fs.fsyncSync(this.#fd); // durable: the first amendment
-    syncDirectory(path.dirname(this.#path)); // durable: the name of amendments
+    try {
+      const bytes = Buffer.alloc(2 * SLOT_SIZE);
+      bytes.set(slot, (this.#number % 2) * SLOT_SIZE);
+      writeFully(this.#fd, bytes, 0, bytes.length, 0);
+      fs.fsyncSync(this.#fd); // durable: the first amendment
+      syncDirectory(path.dirname(this.#path)); // durable: the name of amendments
+    } catch (error) {
+      this.close(); // the next one is the first again
+      throw error;
+    }
   }
 }
 

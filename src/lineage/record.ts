@@ -9,7 +9,9 @@ import type { Connection } from "../driver.ts";
 import type { Position } from "./position.ts";
 import type { Owner, SidecarEvent, SidecarState } from "./sidecar.ts";
 
-export const FORMAT = 1;
+export const FORMAT = 2;
+/** One that has no version, nor anything beside it: what reads only that must not read this. */
+const BEFORE = 1;
 
 /** What has changed since the record was written last; see amendment.ts. */
 export interface Amendment {
@@ -25,20 +27,18 @@ export interface SidecarRecord {
   readonly state: SidecarState;
   /** How often it was written. */
   readonly version: number;
-  /** Does it say more than stands in the record itself? */
-  readonly isAmended: boolean;
   /** What the history lacks, oldest first. */
   readonly lacking: readonly Position[];
 }
 
 /**
- * @param amendment what lies beside it, read before the record was
+ * @param amendment reads what lies beside it; or that, read before the record if that is not locked
  * @returns null if nothing was recorded yet
  * @throws Error that says what is wrong with it
  */
 export function readRecord(
   connection: Connection,
-  amendment: Amendment | null,
+  amendment: (() => Amendment | null) | Amendment | null,
 ): SidecarRecord | null {
   const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
   if (rows.length === 0) return null;
@@ -49,10 +49,11 @@ export function readRecord(
   const wrong = wrongWith(fields);
   if (wrong !== null) throw new Error(wrong);
   if (!isCount(version)) throw new Error("its field version makes no sense");
-  const state = fields as unknown as SidecarState;
-  const record = { state, version: version as number, isAmended: false, lacking: [] };
-  if (amendment?.copyId !== state.copyId || amendment.version !== version) return record;
-  return { ...record, state: amendment.state, isAmended: true, lacking: amendment.history };
+  const state = { ...(fields as unknown as SidecarState), format: FORMAT };
+  const record = { state, version: version as number, lacking: [] };
+  const found = typeof amendment === "function" ? amendment() : amendment;
+  if (found?.copyId !== state.copyId || found.version !== version) return record;
+  return { ...record, state: found.state, lacking: found.history };
 }
 
 /** @throws Error that says what is wrong with it */
@@ -114,7 +115,7 @@ type Fields = Record<string, unknown>;
 type Rule = (value: unknown) => boolean;
 
 function wrongWith(state: Fields): string | null {
-  if (state["format"] !== FORMAT) {
+  if (state["format"] !== FORMAT && state["format"] !== BEFORE) {
     return `its format is ${state["format"]}, this Lockstep reads ${FORMAT}`;
   }
   const wrong = Object.entries(rules).find(([name, holds]) => !holds(state[name]));

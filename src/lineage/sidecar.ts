@@ -130,15 +130,15 @@ export class Sidecar {
     const { ino, mode } = fs.statSync(sidecarPath(copy));
     this.#inode = ino;
     this.#amendments = new AmendmentFile(copy, mode & 0o777);
-    const found = readRecord(connection, readAmendment(copy));
+    const found = readRecord(connection, () => readAmendment(copy));
     this.#state = found?.state ?? emptyState(role);
     this.#version = found?.version ?? 0;
     this.foundFolding = this.#state.folding;
-    // durable: what was amended is on record before the next amendment
-    if (!found || found.isAmended) {
-      this.#putState(found?.lacking);
-      this.#version++;
-    }
+    // What was amended is on record before the next amendment; and what amends it from now on fits no
+    // record from before, which somebody may put back.
+    // durable: the next version
+    this.#putState(found?.lacking);
+    this.#version++;
     this.#put("owner", { ...thisOwner(driver) });
     this.#history = readHistory(connection, []);
   }
@@ -238,21 +238,24 @@ export class Sidecar {
   /** Releases the lock. A sidecar of a copy that never came to be is removed. */
   close(): void {
     try {
-      if (this.#state.databaseId === null) fs.rmSync(sidecarPath(this.copy), { force: true });
-      else {
+      const isNamed = this.#isNamed(); // what has its name now may be another's
+      if (this.#state.databaseId !== null) {
         if (this.#isAmended) this.update({}); // durable: all of it is on record
         this.#put("owner", null);
-      }
-      this.#amendments.remove();
+      } else if (isNamed) fs.rmSync(sidecarPath(this.copy), { force: true });
+      if (isNamed) this.#amendments.remove();
     } finally {
       this.#amendments.close();
       this.#connection.close(); // a disk that takes no more must not keep the lock
     }
   }
 
+  #isNamed(): boolean {
+    return fs.statSync(sidecarPath(this.copy), { throwIfNoEntry: false })?.ino === this.#inode;
+  }
+
   #assertNamed(): void {
-    const file = fs.statSync(sidecarPath(this.copy), { throwIfNoEntry: false });
-    if (file?.ino === this.#inode) return;
+    if (this.#isNamed()) return;
     throw sidecarError(this.copy, new Error("it was removed or replaced while it was in use"));
   }
 
@@ -354,7 +357,7 @@ export function sidecarError(copy: string, cause: unknown): LockstepError {
     what: `The record beside it, ${sidecarPath(copy)}, cannot be used: ${(cause as Error).message}`,
     state: "The record alone is concerned, not the copy's content",
     next:
-      "If the directory is writable and the disk is sound, move that file away: " +
+      "If the directory is writable and the disk is sound, move that file, and what amends it, away: " +
       "the next start then compares the copies page by page",
     cause,
   });

@@ -145,8 +145,9 @@ export async function exportCopy(
 ): Promise<SumsRecord | null> {
   const { copy } = sidecar;
   const { leftAt = {} } = sidecar.state;
-  if (Object.keys(leftAt).length > 0) {
-    const kept = [...readLeft(copy), ...commitsOf(describeCopy(copy, sidecar))];
+  const left = readLeft(copy);
+  if (Object.keys(leftAt).length + left.length > 0) {
+    const kept = [...left, ...commitsOf(describeCopy(copy, sidecar))];
     keepLeft(primary, kept); // durable: of an asynchronous stream the primary knows what the replica does
   }
   foldAndRecord(driver, sidecar, at);

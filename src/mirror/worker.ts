@@ -187,6 +187,7 @@ class Worker {
 
   #left(leftAt: LeftAt, keep: readonly Position[] | null): void {
     if (keep) keepLeft(this.#data.path, keep);
+    if (this.#delivery) this.#delivery.leftAt = leftAt;
     this.#held().update({ leftAt });
     if (!keep) dropLeft(this.#data.path);
   }

@@ -72,6 +72,8 @@ export function planFor(replica: string, source: Source, old: Sidecar | null): P
   const copy = describeCopy(replica, source);
   const found = copy.position;
   const leftAt = (found && source.state.leftAt) ?? {};
+  const left = found ? readLeft(replica) : [];
+  const areAny = Object.keys(leftAt).length + left.length > 0;
   const replaced = old?.state.databaseId === databaseId ? old.state.timeline : 0;
   const timeline = Math.max(source.state.timeline, replaced) + 1;
   const position = { ...(found ?? originPosition(timeline)), timeline };
@@ -82,7 +84,7 @@ export function planFor(replica: string, source: Source, old: Sidecar | null): P
     frames: logFrames(copy),
     history: source.history,
     leftAt,
-    kept: Object.keys(leftAt).length > 0 ? [...readLeft(replica), ...commitsOf(copy)] : [],
+    kept: areAny ? [...left, ...commitsOf(copy)] : [],
   };
 }
 

@@ -11,6 +11,7 @@ import { Sidecar, sidecarPath } from "../../src/lineage/sidecar.ts";
 import { readSidecar, type SidecarSnapshot } from "../../src/lineage/unlocked.ts";
 import { scratch } from "../scratch.ts";
 import { at } from "../support/copies.ts";
+import { readAtRest, runSql } from "../support/files.ts";
 
 const driver = loadDriver("node:sqlite");
 const SLOT = 4096;
@@ -110,6 +111,40 @@ test("whoever opens it puts it into the record before anything else amends that"
   assert.equal(state.timeline, 2);
   assert.deepEqual(plain(history), [at(1, 1), at(1, 2)]);
   second.close();
+});
+
+test("a record that is put back from before it was opened is amended by nothing", (t) => {
+  const copy = path.join(scratch(t), "a.db");
+  const first = Sidecar.open(driver, copy, "primary");
+  first.update({ databaseId: "db", timeline: 2 });
+  first.close();
+  const before = fs.readFileSync(sidecarPath(copy));
+  const second = Sidecar.open(driver, copy, "primary");
+  second.amend({ timeline: 3, folding: true });
+  const there = cut(second);
+  assert.equal(found(cut(second)).state.timeline, 3);
+  fs.writeFileSync(sidecarPath(there), before);
+  const { state } = found(there);
+  assert.deepEqual([state.timeline, state.folding], [2, false]);
+  second.close();
+});
+
+test("a record of the format before, which nothing amends, is read, and written in this one", (t) => {
+  const copy = path.join(scratch(t), "a.db");
+  const first = Sidecar.open(driver, copy, "primary");
+  first.update({ databaseId: "db", timeline: 2 });
+  first.close();
+  const { state } = readSidecar(driver, copy) as SidecarSnapshot;
+  runSql(sidecarPath(copy), "UPDATE state SET value='1' WHERE key='format'");
+  runSql(sidecarPath(copy), "DELETE FROM state WHERE key='version'");
+  assert.deepEqual(found(copy).state, state);
+  const format = readAtRest(sidecarPath(copy), (db) =>
+    db
+      .prepare("SELECT value FROM state WHERE key='format'")
+      .all()
+      .map(({ value }) => value),
+  );
+  assert.deepEqual(format, ["2"]);
 });
 
 test("of a slot that is torn the other one counts", (t) => {

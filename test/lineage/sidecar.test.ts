@@ -68,7 +68,11 @@ for (const name of DRIVERS) {
     const copy = copyIn(t);
     for (const content of ["garbage", Buffer.alloc(5000, 7)]) {
       fs.writeFileSync(sidecarPath(copy), content);
-      const error = { code: "ERR_LOCKSTEP_SIDECAR", copy, message: /move that file away/ };
+      const error = {
+        code: "ERR_LOCKSTEP_SIDECAR",
+        copy,
+        message: /move that file, and what amends it, away/,
+      };
       assert.throws(() => Sidecar.open(driver, copy, "primary"), error);
       assert.ok(fs.readFileSync(sidecarPath(copy)).equals(Buffer.from(content)));
     }
@@ -79,9 +83,9 @@ for (const name of DRIVERS) {
     const sidecar = Sidecar.open(driver, copy, "primary");
     sidecar.update({ databaseId: "db" });
     sidecar.close();
-    runSql(sidecarPath(copy), "UPDATE state SET value='2' WHERE key='format'");
+    runSql(sidecarPath(copy), "UPDATE state SET value='3' WHERE key='format'");
     const before = fs.readFileSync(sidecarPath(copy));
-    const error = { code: "ERR_LOCKSTEP_SIDECAR", message: /format is 2, this Lockstep reads 1/ };
+    const error = { code: "ERR_LOCKSTEP_SIDECAR", message: /format is 3, this Lockstep reads 2/ };
     assert.throws(() => Sidecar.open(driver, copy, "primary"), error);
     assert.ok(fs.readFileSync(sidecarPath(copy)).equals(before));
     assert.throws(() => readSidecar(node, copy), error);
