@@ -25,7 +25,7 @@ import type { Fingerprint } from "./fingerprint.ts";
 import { descriptorHere } from "./open-here.ts";
 import { formatPosition, type LeftAt, type Position } from "./position.ts";
 import { FORMAT, insertHistory, readHistory, readRecord } from "./record.ts";
-import type { SumsRecord } from "./sums.ts";
+import { dropUnfinished, type SumsRecord } from "./sums.ts";
 
 /** How many positions the history keeps: one a generation, some more a start. */
 const HISTORY_MAX = 20_000;
@@ -159,6 +159,7 @@ export class Sidecar {
       const sidecar = new Sidecar(copy, connection, role, driver.name);
       connection.exec("COMMIT");
       connection.exec("PRAGMA synchronous=EXTRA");
+      dropUnfinished(copy);
       return sidecar;
     } catch (error) {
       connection?.close();

@@ -39,6 +39,11 @@ export function sumsPath(copy: string): string {
   return `${copy}-lockstep-sums`;
 }
 
+/** Removes what is left of sums that were being made, and could not even be removed then. */
+export function dropUnfinished(copy: string): void {
+  fs.rmSync(fresh(copy), { force: true });
+}
+
 export function checksumOf(page: number, bytes: Uint8Array): number {
   return crc32(bytes, page) || 1;
 }
@@ -225,7 +230,7 @@ export class SumsWriter {
         fs.closeSync(fd);
         fs.rmSync(fresh(copy), { force: true });
       } catch {
-        // What is left is written over by the next.
+        // What is left is removed by the next who opens the copy.
       }
     }
   }

@@ -104,8 +104,9 @@ describe("on the way back", { skip, concurrency: 2 }, () => {
       const synced = record.before(first).where("sync", log).last();
       assert.ok(others.end <= synced.begin, "the others were synced before");
       const then = record.after(first).where("sync", log).first();
-      const next = record.after(first).where("write", log).first();
-      assert.ok(then.end <= next.begin, "and it was before anything else was written");
+      const next = record.after(first).where("write", log);
+      if (first !== firsts.at(-1)) assert.ok(next.length > 0, "something else was written");
+      assert.ok([...next].every(({ begin }) => then.end <= begin), "and it was, before that");
     }
     ok(await pair.close());
     await group.atRest();
