@@ -287,7 +287,9 @@ async function begin(hub: Hub, primary: string, beginning: Beginning): Promise<F
     await hub.replication.durable();
     return new Follower(hub, primary, deputy);
   } catch (error) {
-    await deputy.end();
+    // What fails is tried again: it shall find the log that was held for it.
+    if (hub.failure || (deputy.hasRelieved && !signal?.aborted)) deputy.abandon();
+    else await deputy.end();
     hub.disconnect(null, () => {});
     throw hub.failure ?? beginning.signal?.reason ?? error;
   }

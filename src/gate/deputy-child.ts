@@ -19,6 +19,13 @@ export interface DeputyTask {
   readonly primary: string;
   /** For how long it goes on holding when nobody tells it anything any more, in milliseconds. */
   readonly holdMs: number;
+  /** What tells it from a process with the same pid: of another container, or of another time. */
+  readonly token: string;
+}
+
+/** How a primary's record names a deputy. */
+export function deputyName(pid: number, token: string): string {
+  return `${pid}-${token}`;
 }
 
 /**
@@ -40,8 +47,11 @@ export class DeputyChild {
   readonly #isOver: Promise<void>;
   readonly #answer = new Uint32Array(1);
 
+  readonly #token = randomUUID();
+
   /** @throws what the system says if there can be none */
-  constructor(task: DeputyTask) {
+  constructor(wanted: Omit<DeputyTask, "token">) {
+    const task: DeputyTask = { ...wanted, token: this.#token };
     this.#answers = withoutName();
     try {
       this.#process = spawn(process.execPath, ["--no-warnings", SCRIPT, JSON.stringify(task)], {
@@ -66,6 +76,11 @@ export class DeputyChild {
 
   get pid(): number | null {
     return this.#process.pid ?? null;
+  }
+
+  /** As the record names it; null: it could not be started. */
+  get name(): string | null {
+    return this.pid === null ? null : deputyName(this.pid, this.#token);
   }
 
   say(command: DeputyCommand): void {

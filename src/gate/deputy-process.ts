@@ -1,7 +1,7 @@
 /**
  * The process of a deputy (deputy.ts): holds a read mark for a follower, and for a while after it:
  *
- *   node deputy-process.js '{"primary": …, "holdMs": …}'
+ *   node deputy-process.js '{"primary": …, "holdMs": …, "token": …}'
  *
  * It only ever reads the primary. It does one thing after the other, and waits for the next command in a read
  * that ends when the follower does, however that ends.
@@ -13,7 +13,7 @@ import { readSidecar } from "../lineage/unlocked.ts";
 import { openGuard } from "../targets/file.ts";
 import { sameSalts } from "../wal/format.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
-import type { DeputyCommand, DeputyTask, Wish } from "./deputy-child.ts";
+import { type DeputyCommand, type DeputyTask, deputyName, type Wish } from "./deputy-child.ts";
 import { Guard } from "./guard.ts";
 import { pause } from "./slots.ts";
 
@@ -25,14 +25,18 @@ const INDEX_TRIES = 20;
 const INDEX_MS = 0.1;
 /** A file's times are as coarse as the kernel's clock: until then they may hide a second change. */
 const SETTLED_MS = 50;
+/** How old what was read of the record may be, whatever its times say, in milliseconds. */
+const READ_EVERY_MS = 1000;
+/** After how long it lets go if the record cannot be read, in milliseconds. */
+const UNREADABLE_MS = 1000;
 
 closeInherited();
 const driver = loadDriver("node:sqlite");
-const { primary, holdMs } = JSON.parse(process.argv[2] as string) as DeputyTask;
+const { primary, holdMs, token } = JSON.parse(process.argv[2] as string) as DeputyTask;
 /** Opened with the first wish: by then the follower holds the primary, and leaves its log there. */
 let held: Held | null = null;
 /** The record as it was last read. */
-const seen = { named: process.pid as number | null, mtimeMs: 0, isSettled: false };
+const seen = { name: null as string | number | null, mtimeMs: 0, goodUntil: 0 };
 if (!serve()) holdOn();
 (held as Held | null)?.guard.close();
 
@@ -123,19 +127,27 @@ function isIn(index: SharedIndex, wish: Wish): boolean {
 
 /** The follower is gone. Until somebody else has come, another follower or not, or the time is over. */
 function holdOn(): void {
+  const own = deputyName(process.pid, token);
   const until = held ? performance.now() + holdMs : 0;
-  while (performance.now() < until && named() === process.pid) pause(LOOK_MS);
+  let readable = performance.now();
+  for (let now = readable; now < until; now = performance.now()) {
+    try {
+      if (named(now) !== own) return;
+      readable = now;
+    } catch {
+      if (now > readable + UNREADABLE_MS) return; // else it is being written: at the next look
+    }
+    pause(LOOK_MS);
+  }
 }
 
-/** Whom the primary's record names as its deputy; undefined: there is no record any more. */
-function named(): number | null | undefined {
+/** Whom the primary's record names as its deputy; null: nobody, or there is no record any more. */
+function named(now: number): string | number | null {
   const file = fs.statSync(sidecarPath(primary), { throwIfNoEntry: false });
-  if (!file) return undefined;
-  if (seen.mtimeMs === file.mtimeMs && seen.isSettled) return seen.named;
-  try {
-    seen.named = readSidecar(driver, primary)?.state.deputy ?? null;
-    seen.mtimeMs = file.mtimeMs;
-    seen.isSettled = Date.now() - file.mtimeMs > SETTLED_MS;
-  } catch {} // it is being written: at the next look
-  return seen.named;
+  if (!file) return null;
+  if (seen.mtimeMs === file.mtimeMs && now < seen.goodUntil) return seen.name;
+  seen.name = readSidecar(driver, primary)?.state.deputy ?? null;
+  seen.mtimeMs = file.mtimeMs;
+  seen.goodUntil = Date.now() - file.mtimeMs > SETTLED_MS ? now + READ_EVERY_MS : 0;
+  return seen.name;
 }

@@ -11,6 +11,7 @@
  *     one that is stopped, slow or dead is killed, and replaced later.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { InvariantError } from "../invariant.ts";
 import { isAlive } from "../lineage/alive.ts";
 import type { Sidecar } from "../lineage/sidecar.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
@@ -36,6 +37,8 @@ export class Deputy {
   #record: Sidecar | null = null;
   /** A predecessor, which may still hold the log for a follower that was killed. */
   #before: number | null = null;
+  /** Is the predecessor not needed any more? */
+  #hasTakenOver = false;
   #child: DeputyChild | null = null;
   /** Wishes are numbered; the answer to each is waited for before the next. */
   #sent = 0;
@@ -65,7 +68,9 @@ export class Deputy {
   /** Whoever holds the primary, and its record. */
   serve(record: Sidecar): void {
     this.#record = record;
-    this.#before = record.state.deputy ?? null;
+    this.#hasTakenOver = false;
+    const { deputy } = record.state;
+    this.#before = typeof deputy === "string" ? Number.parseInt(deputy, 10) : null;
   }
 
   /** The guard has moved to the log's end, where not all was folded. */
@@ -104,7 +109,12 @@ export class Deputy {
     if (this.#isUnderWay && performance.now() > this.#sentAt + LATE_MS) this.#replace();
     if (!this.#isUnderWay && !this.#isThere) this.#isTold = false;
     this.#tell();
-    if (this.pid !== null) this.#putOnRecord(this.pid);
+    this.#putOnRecord();
+  }
+
+  /** Does a predecessor let go because of this one, which alone holds the log for the next start? */
+  get hasRelieved(): boolean {
+    return this.#before !== null && this.#isOnRecord;
   }
 
   /**
@@ -117,9 +127,10 @@ export class Deputy {
       await delay(1);
       this.tend();
     }
+    this.#hasTakenOver = true;
+    this.#putOnRecord();
     const before = this.#before;
     if (before === null) return;
-    if (this.pid === null) this.#putOnRecord(null);
     const end = performance.now() + END_MS;
     while (isAlive(before) && performance.now() < end) await delay(1);
   }
@@ -134,6 +145,7 @@ export class Deputy {
   /** Resolves when it has let go: it is not needed any more. */
   async end(): Promise<void> {
     this.#startAt = Number.POSITIVE_INFINITY;
+    const mayRelieve = this.#hasTakenOver || this.#isOnRecord;
     const child = this.#child;
     if (child) {
       child.say({ end: true });
@@ -141,9 +153,8 @@ export class Deputy {
       await child.ended(END_MS);
       this.#forget();
     }
-    try {
-      this.#putOnRecord(null);
-    } catch {} // whoever closes the record now says what is wrong with it; the next start relieves nobody
+    this.#hasTakenOver = mayRelieve;
+    this.#putOnRecord();
   }
 
   /** Nothing is followed any more, because of a failure: it goes on holding, as after a kill. */
@@ -211,9 +222,25 @@ export class Deputy {
     this.#isTold = this.#isThere = false;
   }
 
-  #putOnRecord(deputy: number | null): void {
-    const record = this.#record;
-    if (record && (record.state.deputy ?? null) !== deputy) record.update({ deputy });
+  get #name(): string | null {
+    return this.pid === null ? null : (this.#child?.name ?? null);
+  }
+
+  get #isOnRecord(): boolean {
+    return this.#name !== null && this.#record?.state.deputy === this.#name;
+  }
+
+  /** So a predecessor is relieved: not before this one holds, or the guard does and there is none. */
+  #putOnRecord(): void {
+    const [record, deputy] = [this.#record, this.#name];
+    if (!record || (record.state.deputy ?? null) === deputy) return;
+    if (deputy === null && !this.#hasTakenOver) return;
+    try {
+      record.update({ deputy });
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      // What cannot be written just now is tried again; without it no more is lost than without a deputy.
+    }
   }
 }
 

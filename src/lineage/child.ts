@@ -31,17 +31,21 @@ export function runChild<Result, Progress>(
   script: string,
   what: string,
   task: object,
-  { onProgress, unwanted, signal }: Waiting<Progress>,
+  waiting: Waiting<Progress>,
   spare: SpareChild | null = null,
 ): Promise<Result> {
+  const { onProgress, unwanted, signal } = waiting;
   return new Promise((resolve, reject) => {
-    const child = spare?.take(task) ?? begin(script, [JSON.stringify(task)]);
+    const taken = spare?.take(task) ?? null;
+    const child = taken ?? begin(script, [JSON.stringify(task)]);
+    let isSilent = true;
     const end = (): void => void child.kill("SIGKILL");
     signal?.addEventListener("abort", end);
     if (signal?.aborted) end();
     let result: { readonly value: Result } | null = null;
     let failure: Error | null = null;
     createInterface({ input: child.stdout }).on("line", (line) => {
+      isSilent = false;
       if (unwanted()) end();
       const message = JSON.parse(line) as Message<Result, Progress>;
       if ("result" in message) result = { value: message.result };
@@ -56,7 +60,9 @@ export function runChild<Result, Progress>(
       signal?.removeEventListener("abort", end);
       failure ??= unwanted(); // durable: no torn copy
       if (failure) reject(failure);
-      else if (result && code === 0) resolve(result.value);
+      else if (taken && isSilent && !signal?.aborted) {
+        resolve(runChild(script, what, task, waiting)); // it was ended before it began
+      } else if (result && code === 0) resolve(result.value);
       else reject(new Error(`the process that does the ${what} ended with ${code ?? killed}`));
     });
   });
@@ -68,16 +74,26 @@ export function runChild<Result, Progress>(
  */
 export class SpareChild {
   #child: Child | null;
+  /** Is nothing left of it? */
+  readonly #closed: Promise<unknown>;
 
   constructor(script: string) {
-    this.#child = beginSpare(script);
+    const child = beginSpare(script);
+    this.#child = child;
+    this.#closed = new Promise((resolve) => child?.on("close", resolve));
   }
 
-  /** Gives it a task; null if it has one already, or could not be begun. */
+  /** Its pid while it waits for a task. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
+  /** Gives it a task; null if it has one already, could not be begun, or has ended. */
   take(task: object): Child | null {
     const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return null;
     this.#child = null;
-    child?.stdin.write(`${JSON.stringify(task)}\n`);
+    child.stdin.write(`${JSON.stringify(task)}\n`);
     return child;
   }
 
@@ -86,10 +102,9 @@ export class SpareChild {
     const child = this.#child;
     this.#child = null;
     if (!child) return;
-    const closed = new Promise((resolve) => child.on("close", resolve));
     child.kill("SIGKILL");
     child.stdout.resume();
-    await closed;
+    await this.#closed;
   }
 }
 

@@ -29,8 +29,8 @@ export async function copyFile(
   const source = naming(from, () => fs.openSync(from, "r"));
   try {
     const { size, mode } = fs.fstatSync(source);
-    const dest = new DirectFile(to, mode);
     const pieces = alignedBuffers(PIECES, PIECE_BYTES).map((bytes) => ({ bytes, written: DONE }));
+    const dest = new DirectFile(to, mode);
     const pieceAt = (at: number) => pieces[(at / PIECE_BYTES) % PIECES] as (typeof pieces)[number];
     /** Reads what is there, up to the piece's end, when what was in its memory is written. */
     const fill = async (at: number): Promise<void> => {

@@ -11,17 +11,17 @@ import { promisify } from "node:util";
 export class DirectFile {
   readonly #fd: number;
   /** For what goes past the page cache; null: nothing does. */
-  #direct: number | null;
+  readonly #direct: number | null;
   #isRefused = false;
 
   /** Makes the file, with these mode bits. @throws if there is one */
   constructor(path: string, mode: number) {
     this.#fd = fs.openSync(path, "wx", mode);
+    this.#direct = openDirect(path);
     try {
-      this.#direct = openDirect(path);
       fs.fchmodSync(this.#fd, mode);
     } catch (error) {
-      fs.closeSync(this.#fd);
+      this.close();
       throw error;
     }
   }
@@ -32,7 +32,7 @@ export class DirectFile {
       try {
         return await writeAll(this.#direct, bytes, at, bytes.length);
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
+        if (!REFUSALS.has((error as NodeJS.ErrnoException).code)) throw error;
         this.#isRefused = true;
       }
     }
@@ -56,10 +56,12 @@ export class DirectFile {
   }
 }
 
-/** Memory that can be written directly: the system wants it to begin where one of its pages does. */
+/**
+ * Memory that can be written directly: the system wants it to begin where one of its pages does. Where there is none
+ * it is any memory, which a `DirectFile` writes all the same.
+ */
 export function alignedBuffers(count: number, bytes: number): Uint8Array[] {
-  // No other memory in JavaScript does; it comes in units of 64 KiB.
-  const { buffer } = new WebAssembly.Memory({ initial: Math.ceil((count * bytes) / 65536) });
+  const buffer = alignedMemory(count * bytes) ?? new ArrayBuffer(count * bytes);
   return Array.from({ length: count }, (_, i) => new Uint8Array(buffer, i * bytes, bytes));
 }
 
@@ -73,12 +75,25 @@ const BLOCK_BYTES = 4096;
  */
 const BUFFERED_BYTES = 256 << 10;
 
+/** How a system says that it does not write directly: this memory, or this file. */
+const REFUSALS: ReadonlySet<string | undefined> = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP"]);
+
 declare const WebAssembly: {
   readonly Memory: new (size: { initial: number }) => { readonly buffer: ArrayBuffer };
 };
 
 const sync = promisify(fs.fdatasync);
 const write = promisify(fs.write);
+
+function alignedMemory(bytes: number): ArrayBuffer | null {
+  try {
+    // No other memory in JavaScript is aligned; it comes in units of 64 KiB.
+    return new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) }).buffer;
+  } catch (error) {
+    if (error instanceof RangeError) return null; // it reserves gigabytes of addresses: there may be a limit
+    throw error;
+  }
+}
 
 function openDirect(path: string): number | null {
   const { O_WRONLY, O_DIRECT } = fs.constants;

@@ -137,7 +137,7 @@ const rules: Readonly<Partial<Record<keyof SidecarState, Rule>>> = {
   resync: orNull((value) => isWords(value, "salt1", "salt2") && isPosition(value["to"])),
   streams: (value) =>
     value === undefined || (isFields(value) && Object.values(value).every(isCount)),
-  deputy: (value) => value === undefined || value === null || isCount(value),
+  deputy: (value) => value === undefined || value === null || isCount(value) || isText(value),
   leftAt: (value) =>
     value === undefined || (isFields(value) && Object.values(value).every(arePositions)),
   stream: (value) => value === undefined || value === null || isText(value),

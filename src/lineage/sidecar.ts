@@ -63,8 +63,8 @@ export interface SidecarState {
   readonly resync: (Salts & { readonly to: Position }) | null;
   /** Of a primary: its streams by name, and a message that each has acknowledged. */
   readonly streams?: Readonly<Record<string, number>>;
-  /** Of a primary: the process that may keep its log as it is for a follower that was killed, by its pid. */
-  readonly deputy?: number | null;
+  /** Of a primary: the process that may keep its log as it is for a follower that was killed, by its name (deputy-child.ts); a number is nobody's. */
+  readonly deputy?: string | number | null;
   readonly leftAt?: LeftAt; // of asynchronous streams, see left-at.ts
   readonly stream?: string | null; // of a standby: what it follows, by its name
 }

@@ -4,6 +4,8 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { isAlive } from "../../src/lineage/alive.ts";
 import { expectBulk, runBulk } from "../../src/lineage/bulk.ts";
 import { scratch } from "../scratch.ts";
 
@@ -36,6 +38,23 @@ test("a process that was begun before takes one task, and the next has its own",
   }
   await spare.drop();
 });
+
+for (const isKnown of [true, false]) {
+  test(`one that was ended before it is needed is not missed, ${isKnown ? "long" : "just"} before`, async (t) => {
+    const directory = scratch(t);
+    const [from, to] = [path.join(directory, "from"), path.join(directory, "to")];
+    fs.writeFileSync(from, "content");
+    const spare = expectBulk();
+    const pid = spare.pid as number;
+    process.kill(pid, "SIGKILL");
+    while (isKnown && isAlive(pid)) await delay(5); // until this process has taken note of it
+    if (isKnown) await delay(50);
+    const task = { task: "copy", from, to, sums: { of: [], from: null } } as const;
+    await runBulk(task, to, { ...watch, spare });
+    assert.equal(fs.readFileSync(to, "utf8"), "content");
+    await spare.drop();
+  });
+}
 
 test("an error of one that was begun before is an error", async (t) => {
   const directory = scratch(t);

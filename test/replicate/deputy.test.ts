@@ -6,18 +6,19 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { loadDriver } from "../../src/driver.ts";
 import { DeputyChild, type Wish } from "../../src/gate/deputy-child.ts";
 import { DatabaseSync } from "../../src/index.ts";
 import { isAlive } from "../../src/lineage/alive.ts";
+import { sidecarPath } from "../../src/lineage/sidecar.ts";
 import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { type Follower, replicate } from "../../src/replicate.ts";
 import { SharedIndex } from "../../src/wal/shared-index.ts";
 import { main } from "../cli/lockstep.ts";
 import { Random } from "../crash/random.ts";
-import { assertAtRest } from "../support/files.ts";
+import { assertAtRest, runSql } from "../support/files.ts";
 import { Program } from "../support/program.ts";
 import { runs, seed } from "../support/seed.ts";
 import { assertAllThere, missing, World } from "./world.ts";
@@ -160,11 +161,81 @@ test("a deputy that is killed is replaced", async (t) => {
 /** The deputy that the primary's record names. */
 function recordedBy({ primary }: World): number | null {
   try {
-    return readSidecar(loadDriver("node:sqlite"), primary)?.state.deputy ?? null;
+    const { deputy } = readSidecar(loadDriver("node:sqlite"), primary)?.state ?? {};
+    return typeof deputy === "string" ? Number.parseInt(deputy, 10) : null;
   } catch {
     return null; // it is being written
   }
 }
+
+test("the record cannot be written for a moment: the follower goes on, and puts its deputy there later", async (t) => {
+  const world = new World(t);
+  const follower = await replicate(world.primary, [world.replica]);
+  const deputy = deputyOf(follower);
+  const record = sidecarPath(world.primary);
+  fs.renameSync(record, `${record}-away`);
+  process.kill(deputy, "SIGKILL");
+  await until(() => ![deputy, null].includes(follower.status.deputy));
+  fs.renameSync(`${record}-away`, record);
+  await until(() => recordedBy(world) === follower.status.deputy);
+  world.put();
+  await follower.stop();
+  assertAtRest(world.primary, [world.replica]);
+  assertAllThere(world.replica, { test: 1 });
+});
+
+test("a start that fails leaves the log held for the next", async (t) => {
+  const world = new World(t);
+  const follower = world.follow();
+  await follower.inStep();
+  await follower.kill();
+  world.put();
+  const other = `${world.root}/other.db`;
+  fs.mkdirSync(`${other}-lockstep-new/x`, { recursive: true }); // it cannot be made
+  await assert.rejects(replicate(world.primary, [world.replica, other]));
+  for (let i = 0; i < 5; i++) world.put(); // each is the last to close
+  const phases: string[] = [];
+  const next = await replicate(world.primary, [world.replica], {
+    onProgress: ({ phase }) => phases.push(phase),
+  });
+  assert.deepEqual(phases, []);
+  await next.stop();
+  assertAtRest(world.primary, [world.replica]);
+  assertAllThere(world.replica, { test: 6 });
+});
+
+/** A follower that was killed, and its deputy, which holds on. */
+async function heldOn(t: TestContext): Promise<{ deputy: number; record: string }> {
+  const world = new World(t);
+  const follower = world.follow("--hold-log-ms", "600000");
+  const { deputy } = await follower.inStep();
+  world.put();
+  await follower.kill();
+  t.after(() => runsStill(deputy) && process.kill(deputy, "SIGKILL"));
+  return { deputy, record: sidecarPath(world.primary) };
+}
+
+test("it lets go when the record names another of the same pid, also where its times say nothing", async (t) => {
+  const { deputy, record } = await heldOn(t);
+  const long = new Date("2020-01-01");
+  fs.utimesSync(record, long, long);
+  await delay(100); // it looks meanwhile, and may take it that nothing has changed since
+  assert.ok(runsStill(deputy));
+  fs.copyFileSync(record, `${record}-changed`);
+  runSql(
+    `${record}-changed`,
+    `UPDATE state SET value = '"${deputy}-another"' WHERE key = 'deputy'`,
+  );
+  fs.utimesSync(`${record}-changed`, long, long);
+  fs.renameSync(`${record}-changed`, record);
+  await until(() => !runsStill(deputy));
+});
+
+test("it lets go when the record cannot be read any more", async (t) => {
+  const { deputy, record } = await heldOn(t);
+  fs.writeFileSync(record, "no record");
+  await until(() => !runsStill(deputy));
+});
 
 test("a deputy that is stopped holds up neither the checkpoint nor anybody who writes", async (t) => {
   const world = new World(t);
