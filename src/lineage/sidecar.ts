@@ -63,7 +63,7 @@ export interface SidecarState {
   readonly resync: (Salts & { readonly to: Position }) | null;
   /** Of a primary: its streams by name, and a message that each has acknowledged. */
   readonly streams?: Readonly<Record<string, number>>;
-  /** Of a primary: the process that may keep its log as it is for a follower that was killed, by its name (deputy-child.ts); a number is nobody's. */
+  /** Of a primary: who may keep its log as it is for a follower that was killed (`deputyName`); a number is nobody. */
   readonly deputy?: string | number | null;
   readonly leftAt?: LeftAt; // of asynchronous streams, see left-at.ts
   readonly stream?: string | null; // of a standby: what it follows, by its name
