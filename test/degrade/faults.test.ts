@@ -106,7 +106,10 @@ describe("on the way back", { skip, concurrency: 2 }, () => {
       const then = record.after(first).where("sync", log).first();
       const next = record.after(first).where("write", log);
       if (first !== firsts.at(-1)) assert.ok(next.length > 0, "something else was written");
-      assert.ok([...next].every(({ begin }) => then.end <= begin), "and it was, before that");
+      assert.ok(
+        [...next].every(({ begin }) => then.end <= begin),
+        "and it was, before that",
+      );
     }
     ok(await pair.close());
     await group.atRest();
