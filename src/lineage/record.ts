@@ -32,13 +32,13 @@ export interface SidecarRecord {
 }
 
 /**
- * @param amendment reads what lies beside it; or that, read before the record if that is not locked
+ * @param amendment what lies beside it; to be read before the record, unless that is locked
  * @returns null if nothing was recorded yet
  * @throws Error that says what is wrong with it
  */
 export function readRecord(
   connection: Connection,
-  amendment: (() => Amendment | null) | Amendment | null,
+  amendment: () => Amendment | null,
 ): SidecarRecord | null {
   const rows = connection.all("SELECT key, value FROM state WHERE key <> 'owner'");
   if (rows.length === 0) return null;
@@ -51,7 +51,7 @@ export function readRecord(
   if (!isCount(version)) throw new Error("its field version makes no sense");
   const state = { ...(fields as unknown as SidecarState), format: FORMAT };
   const record = { state, version: version as number, lacking: [] };
-  const found = typeof amendment === "function" ? amendment() : amendment;
+  const found = amendment();
   if (found?.copyId !== state.copyId || found.version !== version) return record;
   return { ...record, state: found.state, lacking: found.history };
 }

@@ -48,7 +48,7 @@ export function readSnapshot(
   amendment: Amendment | null,
 ): SidecarSnapshot | null {
   try {
-    const record = readRecord(connection, amendment);
+    const record = readRecord(connection, () => amendment);
     if (!record) return null;
     return {
       state: record.state,
@@ -73,7 +73,7 @@ export function glimpseSidecar(driver: Driver, copy: string): SidecarState | nul
   try {
     const amendment = readAmendment(copy);
     connection = driver.open(file, { readOnly: true, timeout: 0 });
-    return readRecord(connection, amendment)?.state ?? null;
+    return readRecord(connection, () => amendment)?.state ?? null;
   } catch {
     return null; // whoever locks it finds out why
   } finally {
