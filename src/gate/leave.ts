@@ -8,10 +8,13 @@ import { commitsOf, dropLeft, keepLeft, readLeft } from "../lineage/left-at.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
 
-/** The primary's log is about to be folded: a stream may stand at any of its commits, or where the record says. */
-export function leave(primary: Primary, copy: Copy): void {
+/**
+ * The primary's log is about to be folded: a stream may stand at any of its commits, or where the record says.
+ * @param copy the primary as it was described, if it was
+ */
+export function leave(primary: Primary, copy?: Copy): void {
   if (!primary.later.areAny || primary.later.isKept) return;
-  keepLeft(primary.path, commitsOf(copy)); // durable: all commits of the log are kept, start
+  keepLeft(primary.path, commitsOf(copy ?? primary.describe())); // durable: all commits of the log are kept, start
   primary.later.isKept = true;
 }
 

@@ -181,7 +181,7 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
   const history = voucher ? sidecar.history : [];
   const membership = { databaseId, timeline, position: compared, base: null, history };
   adopt(equal, { ...membership, primary: primary.path, file: null });
-  if (voucher) leave(primary, primary.describe());
+  if (voucher) leave(primary);
   else {
     primary.later.at = {};
     dropLeft(primary.path);

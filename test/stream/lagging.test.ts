@@ -159,17 +159,23 @@ for (const isGone of [false, true]) {
     while (saltOf() === before) ok(await pair.insert(5000));
     for (let i = 0; i < 3; i++) ok(await pair.insert(5000));
     await pair.restart();
-    pair.faults.set();
-    if (isGone) {
-      fs.rmSync(path.dirname(pair.primary), { recursive: true });
-      fs.mkdirSync(path.dirname(pair.primary));
-    }
-    const replicas = [pair.replica, faulty.address];
-    const db = await opened(pair.primary, { replicas, restoreMissing: true });
-    await caughtUp(db);
-    db.close();
-    await faulty.assertEqual();
+    await comesBack(faulty, isGone);
   });
+}
+
+/** After a kill: the disk is as it should be, the primary's gone or not; the archive is in step in the end. */
+async function comesBack(faulty: Faulty, isGone: boolean): Promise<void> {
+  const { pair } = faulty;
+  pair.faults.set();
+  if (isGone) {
+    fs.rmSync(path.dirname(pair.primary), { recursive: true });
+    fs.mkdirSync(path.dirname(pair.primary));
+  }
+  const replicas = [pair.replica, faulty.address];
+  const db = await opened(pair.primary, { replicas, restoreMissing: true });
+  await caughtUp(db);
+  db.close();
+  await faulty.assertEqual();
 }
 
 test(`it was let go, and the log began anew; killed, the file replica takes over, seed ${seed}`, {
@@ -182,14 +188,7 @@ test(`it was let go, and the log began anew; killed, the file replica takes over
   await faulty.until("detached");
   for (let i = 0; i < 9; i++) ok(await pair.insert(3_000_000)); // generations later
   await pair.restart();
-  pair.faults.set();
-  fs.rmSync(path.dirname(pair.primary), { recursive: true });
-  fs.mkdirSync(path.dirname(pair.primary));
-  const replicas = [pair.replica, faulty.address];
-  const db = await opened(pair.primary, { replicas, restoreMissing: true });
-  await caughtUp(db);
-  db.close();
-  await faulty.assertEqual();
+  await comesBack(faulty, true);
   assert.equal(await images(faulty), 2);
 });
 
