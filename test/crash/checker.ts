@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { patience } from "../support/patience.ts";
 import type { CheckJob, CheckReport } from "./check.ts";
 
 const SCRIPT = join(import.meta.dirname, "check.ts");
@@ -17,10 +18,10 @@ export class Checker {
   /** @throws if the check itself fails, or does not end */
   async check(job: CheckJob): Promise<CheckReport> {
     const child = (this.#child ??= this.#begin());
-    const late = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+    const answered = patience(PATIENCE_MS, () => child.kill("SIGKILL"));
     child.stdin.write(`${JSON.stringify(job)}\n`);
     const { value, done } = await (this.#answers as AsyncIterator<string>).next();
-    clearTimeout(late);
+    answered();
     if (!done) {
       const { report, error } = JSON.parse(value) as { report?: CheckReport; error?: string };
       if (report) return report;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Durability } from "../../src/options.ts";
+import { patience } from "../support/patience.ts";
 import type { ChildJob } from "./child.ts";
 import type { Random } from "./random.ts";
 
@@ -57,12 +58,12 @@ export async function live(job: ChildJob, moment: Moment): Promise<Life> {
   });
   const errors: string[] = [];
   const complaints = eachLine(child.stderr as Readable, (line) => errors.push(line));
-  const giveUp = setTimeout(() => {
+  const ended = patience(patienceMs, () => {
     errors.push(`nothing more after ${lines.at(-1)} for ${patienceMs / 1000} s`);
     kill();
-  }, patienceMs);
+  });
   const [[code]] = await Promise.all([once(child, "exit"), reports, complaints]);
-  clearTimeout(giveUp);
+  ended();
 
   const last = (word: RegExp): number | null => {
     const line = lines.findLast((each) => word.test(each));
