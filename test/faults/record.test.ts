@@ -9,7 +9,8 @@ import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { decodeWalHeader, sameSalts, type WalHeader } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
-import { DRIVERS, ok, Pair } from "./pair.ts";
+import { DRIVERS } from "../support/drivers.ts";
+import { ok, Pair } from "./pair.ts";
 import { leftByAnother, scenarios } from "./scenarios.ts";
 import { type Kind, type Rule, skip } from "./shim.ts";
 

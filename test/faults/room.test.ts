@@ -1,6 +1,7 @@
 /** Room behind a log's end is a convenience: a disk that has none for it fails no commit. */
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { DRIVERS } from "../support/drivers.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { type Errno, skip } from "./shim.ts";
 
 for (const driver of DRIVERS) {
