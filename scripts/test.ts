@@ -16,7 +16,7 @@ import { text } from "node:stream/consumers";
 
 const root = join(import.meta.dirname, "..");
 
-/** They wait for a deadline, for servers, for a browser: nine tenths of their time, most of them. */
+/** They wait for a deadline, for servers or for a browser most of their time. */
 const WAITING = [
   "test/degrade/*.test.ts",
   "test/faults/{hang,late}.test.ts",

@@ -33,7 +33,7 @@ function foldedIsTrue(copy: string, { folded, folding }: SidecarState, log: stri
   assert.equal(folded.position.frame, scan.commits.at(-1)?.frame);
 }
 
-for (const driver of driversOr("better-sqlite3")) {
+for (const driver of driversOr("node:sqlite")) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const side of ["main", "replica"] as const) {
       test(`${side}: a checkpoint is on record before the file is written`, async (t) => {

@@ -4,7 +4,7 @@ import { driversOr } from "../support/drivers.ts";
 import { failed, ok, Pair } from "./pair.ts";
 import { type Errno, skip } from "./shim.ts";
 
-for (const driver of driversOr("node:sqlite")) {
+for (const driver of driversOr("better-sqlite3")) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const copy of ["main", "replica"] as const) {
       // The first sync of a log is the commit's, the second that of the room behind it.
