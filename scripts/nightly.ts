@@ -13,9 +13,9 @@ import { parseArgs } from "node:util";
 interface Run {
   readonly name: string;
   readonly script: string;
-  readonly option: string;
-  /** The whole of it. */
-  readonly size: number;
+  /** How much, and the whole of it; without one it is always done whole. */
+  readonly option?: string;
+  readonly size?: number;
   readonly more?: readonly string[];
 }
 
@@ -27,6 +27,8 @@ const RUNS: readonly Run[] = [
   { name: "fuzz", script: "fuzz", option: "--seconds", size: 3600 },
   { name: "readers", script: "test:reader", option: "--minutes", size: 10 },
   { name: "rot", script: "test:rot", option: "--flips", size: 1000 },
+  { name: "writers", script: "test:replicate", option: "--minutes", size: 10 },
+  { name: "drivers", script: "test:drivers" },
 ];
 
 const { values } = parseArgs({
@@ -44,8 +46,8 @@ const wanted = values.only.split(",").map((name) => {
 });
 
 const failed: string[] = [];
-for (const { name, script, option, size, more = [] } of wanted) {
-  const args = [option, String(Math.ceil(size * part)), ...more];
+for (const { name, script, option, size = 0, more = [] } of wanted) {
+  const args = option ? [option, String(Math.ceil(size * part)), ...more] : [];
   console.log(`\n${name}: npm run ${script} -- ${args.join(" ")}`);
   const began = performance.now();
   const { status } = spawnSync("npm", ["run", "-s", script, "--", ...args], { stdio: "inherit" });

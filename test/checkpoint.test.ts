@@ -3,16 +3,16 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { type DriverName, loadDriver } from "../src/driver.ts";
+import { loadDriver } from "../src/driver.ts";
 import type { LockstepError } from "../src/errors.ts";
 import { checkpoint } from "../src/targets/file.ts";
 import { decodeWalHeader } from "../src/wal/format.ts";
 import { scratch } from "./scratch.ts";
+import { DRIVERS, driversOr } from "./support/drivers.ts";
 import { logEnd, readAtRest } from "./support/files.ts";
 import { busyWriter, Program, visitor } from "./support/program.ts";
 import { type Db, Scene } from "./support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const SMALL = { checkpointBytes: 65536 };
 
 /** The generation in a copy's log. */
@@ -25,7 +25,7 @@ function count(db: Db, event: string): number {
   return db.happened.filter((each) => each === event).length;
 }
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   test(`${driver}: past the size the log restarts under new salts, in every copy`, (t) => {
     const scene = Scene.make(t, { driver, replicas: 2 });
     const db = scene.open(SMALL);

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { driversOr } from "../support/drivers.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { type Errno, type Kind, type Rule, skip } from "./shim.ts";
 
 const fails = (on: Kind, path: string, error: Errno): Rule[] => [{ on, path, does: { error } }];
@@ -39,7 +40,7 @@ const failures: readonly (readonly [string, Rule[], string])[] = [
 /** The last insert makes the log large enough to be folded. */
 const SMALL = { checkpointBytes: 30_000 };
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   describe(`in a checkpoint, with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const [what, rules, code] of failures) {
       test(`${what}: ${code} with the next statement`, async (t) => {
@@ -68,7 +69,9 @@ for (const driver of DRIVERS) {
       });
     }
   });
+}
 
+for (const driver of driversOr("better-sqlite3")) {
   describe(`in a close, with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const [what, rules, code] of failures) {
       test(`${what}: the close throws ${code}`, async (t) => {

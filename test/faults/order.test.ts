@@ -5,9 +5,10 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
+import { DRIVERS } from "../support/drivers.ts";
 import { logEnd } from "../support/files.ts";
 import { calls } from "./calls.ts";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { leftByAnother, scenarios } from "./scenarios.ts";
 import { type Call, skip } from "./shim.ts";
 

@@ -5,8 +5,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
+import { driversOr } from "../support/drivers.ts";
 import { elsewhere } from "../support/program.ts";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { type Call, skip } from "./shim.ts";
 
 /** What the other program does. The test's own process is that program. */
@@ -23,7 +24,7 @@ const write = (n: number) => (db: DatabaseSync) => db.exec(`INSERT INTO t VALUES
 const checkpoint = (mode: string) => (db: DatabaseSync) =>
   db.prepare(`PRAGMA wal_checkpoint(${mode})`).all();
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   describe(`the primary, with ${driver}`, { skip, concurrency: 2 }, () => {
     test("is written: the next commit carries it along", async (t) => {
       const pair = new Pair(t, driver);

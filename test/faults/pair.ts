@@ -20,8 +20,6 @@ import type { Reply } from "./child.ts";
 import { type Call, Faults, type Rule } from "./shim.ts";
 import { Subject } from "./subject.ts";
 
-export const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
-
 /** Where a replica is to hang: short enough to wait for, long enough for a step on a busy machine. */
 export const TIMEOUT_MS = 2000;
 

@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
 import { WAL_HEADER_SIZE } from "../../src/wal/format.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { logEnd } from "../support/files.ts";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { skip } from "./shim.ts";
 
 const LOG = "main/app.db-wal";

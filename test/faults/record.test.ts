@@ -9,7 +9,8 @@ import { readFingerprint } from "../../src/lineage/fingerprint.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { decodeWalHeader, sameSalts, type WalHeader } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
-import { DRIVERS, ok, Pair } from "./pair.ts";
+import { driversOr } from "../support/drivers.ts";
+import { ok, Pair } from "./pair.ts";
 import { leftByAnother, scenarios } from "./scenarios.ts";
 import { type Kind, type Rule, skip } from "./shim.ts";
 
@@ -32,7 +33,7 @@ function foldedIsTrue(copy: string, { folded, folding }: SidecarState, log: stri
   assert.equal(folded.position.frame, scan.commits.at(-1)?.frame);
 }
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const side of ["main", "replica"] as const) {
       test(`${side}: a checkpoint is on record before the file is written`, async (t) => {

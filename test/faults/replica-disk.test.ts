@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { dirname } from "node:path";
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
+import { driversOr } from "../support/drivers.ts";
+import { failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
 import { type Errno, type Rule, skip } from "./shim.ts";
 
 const LOG = "replica/app.db-wal";
@@ -47,7 +48,7 @@ const failures: readonly (readonly [string, Rule[], string])[] = [
   ["the write hangs", [{ on: "write", path: LOG, does: "hang" }], "REPLICA_TIMEOUT"],
 ];
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("better-sqlite3")) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const [what, rules, code] of failures) {
       test(`${what}: ${code}`, async (t) => {

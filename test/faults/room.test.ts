@@ -1,9 +1,10 @@
 /** Room behind a log's end is a convenience: a disk that has none for it fails no commit. */
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { driversOr } from "../support/drivers.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { type Errno, skip } from "./shim.ts";
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("better-sqlite3")) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const copy of ["main", "replica"] as const) {
       // The first sync of a log is the commit's, the second that of the room behind it.

@@ -7,7 +7,8 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair } from "./pair.ts";
+import { driversOr } from "../support/drivers.ts";
+import { failed, ok, Pair } from "./pair.ts";
 import { type Errno, type Kind, type Rule, skip } from "./shim.ts";
 
 const NEW = "replica/app.db-lockstep-new";
@@ -37,7 +38,7 @@ const failures: readonly (readonly [string, Rule[], string])[] = [
   ["the primary's log cannot be synced", fails("sync", "main", "EIO", 2), "PRIMARY_IO"],
 ];
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   describe(`a first copy, with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const [what, rules, code] of failures) {
       test(`${what}: ${code}`, async (t) => {

@@ -15,9 +15,10 @@ import type { TestContext } from "node:test";
 import { parseArgs } from "node:util";
 import type { DriverName } from "../../src/driver.ts";
 import { Random } from "../crash/random.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { useInstalled } from "../support/installed.ts";
 import { type Fault, faults, type Point, pointsFor, tell, thinned } from "./matrix.ts";
-import { DRIVERS } from "./pair.ts";
+
 import { phases } from "./phases.ts";
 import { Sweep } from "./sweep.ts";
 

@@ -1,7 +1,8 @@
 /** The thread that mirrors to the replica dies. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DRIVERS, failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
+import { DRIVERS } from "../support/drivers.ts";
+import { failed, ok, Pair, TIMEOUT_MS } from "./pair.ts";
 import { skip } from "./shim.ts";
 
 for (const driver of DRIVERS) {

@@ -4,15 +4,15 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
-import { type DriverName, loadDriver } from "../../src/driver.ts";
+import { loadDriver } from "../../src/driver.ts";
 import type { Position } from "../../src/lineage/position.ts";
 import { Sidecar, sidecarPath } from "../../src/lineage/sidecar.ts";
 import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { scratch } from "../scratch.ts";
 import { at } from "../support/copies.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { runSql } from "../support/files.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const node = loadDriver("node:sqlite");
 
 /** node:sqlite's rows have no prototype. */

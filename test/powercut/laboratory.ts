@@ -20,6 +20,21 @@ export class Laboratory {
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
+  /** Cuts one life, in which all is as it should be but that some syncs may be taken for none. */
+  life(
+    subject: Subject,
+    seed: number,
+    states: number,
+    ignoring: RegExp | null = null,
+  ): Promise<Findings> {
+    return this.examine({ what: { subject, ignoring: ignoring?.source ?? null }, seed, states });
+  }
+
+  /** Cuts three lives: one from nothing, and two that begin with what a cut of the first left. */
+  lives(seed: number, states: number): Promise<Findings> {
+    return this.examine({ what: "lives", seed, states });
+  }
+
   async examine(order: Order): Promise<Findings> {
     this.#child.stdin.write(`${JSON.stringify(order)}\n`);
     const { value, done } = await this.#answers.next();
@@ -31,31 +46,5 @@ export class Laboratory {
     this.#child.stdin.end();
     const { exitCode, signalCode } = this.#child;
     if (exitCode === null && signalCode === null) await once(this.#child, "exit");
-  }
-}
-
-/** Cuts one life, in which all is as it should be but that some syncs may be taken for none. */
-export function examine(
-  subject: Subject,
-  seed: number,
-  states: number,
-  ignoring: RegExp | null = null,
-): Promise<Findings> {
-  return examineOnce({ what: { subject, ignoring: ignoring?.source ?? null }, seed, states });
-}
-
-/** Three lives: one from nothing, and two that begin with what a cut of the first left. */
-export function examineLives(seed: number, states: number): Promise<Findings> {
-  return examineOnce({ what: "lives", seed, states });
-}
-
-// --- internal ---
-
-async function examineOnce(order: Order): Promise<Findings> {
-  const laboratory = new Laboratory();
-  try {
-    return await laboratory.examine(order);
-  } finally {
-    await laboratory.close();
   }
 }

@@ -19,7 +19,7 @@ test(`readers in other processes, over checkpoints and starts (SEED=${seed})`, {
 }, async (t) => {
   const { readers, problems, ...figures } = await watch({
     ...{ directory: scratch(t), seed, seconds: 5, lives: 3, checkpoints: 3 },
-    ...{ checkEvery: 10, holdEvery: 20, holdMs: 400, lifeSeconds: 1.7 },
+    ...{ checkEvery: 10, holdEvery: 20, holdMs: 100, lifeSeconds: 1.7 },
   });
   assert.deepEqual(problems, []);
   assert.ok(figures.postponed > 0 && figures.shellReads > 0, JSON.stringify(figures));

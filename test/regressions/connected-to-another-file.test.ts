@@ -7,8 +7,8 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { dropIn } from "../faults/open.ts";
-import { DRIVERS } from "../faults/pair.ts";
 import { scratch } from "../scratch.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { assertAtRest } from "../support/files.ts";
 
 for (const driver of DRIVERS) {

@@ -5,9 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DRIVERS, failed, ok, Pair } from "../faults/pair.ts";
+import { failed, ok, Pair } from "../faults/pair.ts";
 import { scenarios } from "../faults/scenarios.ts";
 import { skip } from "../faults/shim.ts";
+import { DRIVERS } from "../support/drivers.ts";
 
 const once = { times: 1, does: { error: "EIO" } } as const;
 

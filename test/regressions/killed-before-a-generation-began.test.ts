@@ -4,8 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { DRIVERS, ok, Pair } from "../faults/pair.ts";
+import { ok, Pair } from "../faults/pair.ts";
 import { skip } from "../faults/shim.ts";
+import { DRIVERS } from "../support/drivers.ts";
 
 describe("killed before a generation began, and again in the start", { skip }, () => {
   for (const driver of DRIVERS) {

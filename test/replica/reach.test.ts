@@ -5,18 +5,17 @@ import path from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { openReplica as openBetter } from "../../src/better-sqlite3.ts";
-import type { DriverName } from "../../src/driver.ts";
 import { openReplica } from "../../src/index.ts";
 import { parsePosition } from "../../src/lineage/position.ts";
 import { restore } from "../../src/restore.ts";
 import { Trio } from "../degrade/trio.ts";
 import { scratch } from "../scratch.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { copyDirectory } from "../support/files.ts";
 import { Program } from "../support/program.ts";
 import { count, indexPosition, openFor } from "../support/replica.ts";
 import { Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const LINUX_ONLY = fs.existsSync("/proc/self/fd") ? false : "descriptors are listed on Linux only";
 const SOON = { timeout: 10_000 };
 /** For what is not to happen. */

@@ -50,7 +50,7 @@ test(`killed at random moments while Python programs write: nothing is read whol
 }, async (t) => {
   const random = new Random(seed);
   const world = new World(t);
-  const kills = runs(6);
+  const kills = runs(4);
   const writers = ["a", "b", "c"].map((name, i) =>
     world.writer(name, { seed: seed + i, seconds: 2 * kills, pauseMs: 4 }),
   );

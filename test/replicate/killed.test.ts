@@ -30,7 +30,7 @@ async function again(world: World): Promise<Progress["phase"][]> {
 test(`killed at random moments while Python programs write (SEED=${seed})`, { skip }, async (t) => {
   const random = new Random(seed);
   const world = new World(t);
-  const kills = runs(6);
+  const kills = runs(4);
   const names = ["a", "b", "c"];
   const writers = names.map((name, i) =>
     world.writer(name, { seed: seed + i, seconds: 2 * kills, pauseMs: 4 }),

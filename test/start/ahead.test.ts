@@ -2,13 +2,12 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
 import { frameOffset } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
+import { driversOr } from "../support/drivers.ts";
 import { runSql } from "../support/files.ts";
 import { type Db, Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const SMALL = { checkpointBytes: 65536 };
 
 /** The primary as after a power cut on a disk that lied: its log ends here. */
@@ -33,7 +32,7 @@ function assertRolledForward(scene: Scene): void {
   scene.life((again) => again.put()).assertNothingCopied();
 }
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   test(`${driver}: a torn tail in the generation of both`, (t) => {
     const scene = Scene.make(t, { driver });
     const db = scene.open();

@@ -3,18 +3,17 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
+import { driversOr } from "../support/drivers.ts";
 import { assertAtRest, runSql } from "../support/files.ts";
 import { PAGE_SIZES } from "../support/logs.ts";
 import { elsewhere } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const FILL =
   "CREATE TABLE old(n INTEGER PRIMARY KEY, data BLOB); INSERT INTO old " +
   "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<400) SELECT n, randomblob(n * 9) FROM c";
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("better-sqlite3")) {
   test(`${driver}: nothing on either side: both begin empty`, (t) => {
     const scene = Scene.make(t, { driver });
     scene.life();

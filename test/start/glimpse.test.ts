@@ -14,12 +14,11 @@ import type { Copy } from "../../src/lineage/describe.ts";
 import { sidecarPath } from "../../src/lineage/sidecar.ts";
 import { failed, ok, Pair, TIMEOUT_MS } from "../faults/pair.ts";
 import { skip } from "../faults/shim.ts";
+import { driversOr } from "../support/drivers.ts";
 import { elsewhere } from "../support/program.ts";
 import { Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
-
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   test(`${driver}: the start returns although the replica's lock cannot be had yet`, {
     skip,
   }, async (t) => {

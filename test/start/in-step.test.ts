@@ -1,14 +1,12 @@
 /** Copies in step: a start that costs nothing. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
 import { pause } from "../../src/gate/slots.ts";
 import { readFingerprint } from "../../src/lineage/fingerprint.ts";
+import { driversOr } from "../support/drivers.ts";
 import { Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
-
-for (const driver of DRIVERS) {
+for (const driver of driversOr("node:sqlite")) {
   test(`${driver}: after a clean close nothing is copied`, (t) => {
     const scene = Scene.make(t, { driver });
     scene.life((db) => db.put(20));

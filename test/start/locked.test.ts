@@ -4,10 +4,9 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import type { DriverName } from "../../src/driver.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { type Job, type Outcome, openInProcess, openInThread } from "../support/opener.ts";
 import { Scene } from "../support/scene.ts";
-
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 
 function jobOf({ driver, primary, replicas }: Scene): Job {
   return { driver, primary, replicas };

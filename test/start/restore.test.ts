@@ -3,11 +3,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
+import { driversOr } from "../support/drivers.ts";
 import { logEnd } from "../support/files.ts";
 import { Scene } from "../support/scene.ts";
 
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const RESTORE = { restoreMissing: true };
 
 function timelines(scene: Scene): number[] {
@@ -19,7 +18,7 @@ function burn(copy: string): void {
   fs.mkdirSync(path.dirname(copy));
 }
 
-for (const driver of DRIVERS) {
+for (const driver of driversOr("better-sqlite3")) {
   test(`${driver}: the disk is new: everything acknowledged comes back`, (t) => {
     const scene = Scene.make(t, { driver });
     scene.life((db) => db.put(5));

@@ -5,19 +5,18 @@ import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
-import type { DriverName } from "../../src/driver.ts";
 import type { Commit } from "../../src/wal/chain.ts";
 import { decodeWalHeader, type WalHeader } from "../../src/wal/format.ts";
 import { IndexWriter } from "../../src/wal/index-writer.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { SharedIndex } from "../../src/wal/shared-index.ts";
 import { scratch } from "../scratch.ts";
+import { DRIVERS } from "../support/drivers.ts";
 import { PAGE_SIZES, resum, someTransactions, writeLog } from "../support/logs.ts";
 import { Program } from "../support/program.ts";
 import { differenceOf, shownBy, Twins, watch } from "../support/twins.ts";
 
 const SHELL = "/usr/bin/sqlite3";
-const DRIVERS: readonly DriverName[] = ["node:sqlite", "better-sqlite3"];
 const ALL = "SELECT count(*) AS n, coalesce(sum(length(data)), 0) AS bytes FROM t";
 
 const insert = (bytes: number): string => `INSERT INTO t(data) VALUES(randomblob(${bytes}))`;
