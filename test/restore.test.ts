@@ -8,6 +8,8 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { codes, type LockstepError } from "../src/errors.ts";
+import { keepLeft, readLeft } from "../src/lineage/left-at.ts";
+import { originPosition } from "../src/lineage/position.ts";
 import { restore } from "../src/restore.ts";
 import { verify } from "../src/verify.ts";
 import { lockstep, lockstepJson } from "./cli/lockstep.ts";
@@ -116,6 +118,18 @@ describe("over a database", () => {
     assert.equal(rowsOf(json.setAside), 502);
     assert.match(json.setAside, /app\.db\.set-aside-\d{4}-\d\d-\d\dT/);
     assert.equal(lockstep("status", json.setAside, pair.replica).status, 1, "fenced");
+  });
+
+  test("what proves where its asynchronous archives are goes with it", async (t) => {
+    const pair = new Pair(t).replicate();
+    keepLeft(pair.primary, [{ ...originPosition(1), frame: 7 }]);
+    const { setAside } = await restore(pair.replica, pair.primary, { force: true });
+    assert.deepEqual(
+      readLeft(pair.primary),
+      [],
+      "it may have been further than what stands here now",
+    );
+    assert.equal(readLeft(String(setAside)).length, 1);
   });
 
   test("a stale -wal, -shm and -journal beside a missing DEST are not replayed", async (t) => {

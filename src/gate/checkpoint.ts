@@ -273,8 +273,8 @@ function finishAll(
 
   // 2. What another connection committed since must be on the replicas as well.
   gate.pass();
-  // durable: what an asynchronous stream may need of the log is handed over, or on record
   const waits = beforeEnd();
+  // durable: the log stays for a stream that lacks too much of it
   if (waits) return waits;
 
   // 3. All fold at once; another connection's newer commits or older readers leave a rest.

@@ -44,7 +44,7 @@ export function recordForeignFold(primary: Primary): void {
   const { frames, backfilled } = primary.readIndex();
   const whole = frames > 0 && frames === primary.position.frame && backfilled === frames;
   if (!whole || primary.foldedHere()) return;
-  leave(primary);
+  leave(primary); // durable: all commits of the log are kept, folded by others
   primary.sidecar.beginFold();
   primary.recordFolded(primary.position);
 }

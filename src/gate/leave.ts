@@ -11,10 +11,13 @@ import type { Primary } from "./primary.ts";
 /**
  * The primary's log is about to be folded: a stream may stand at any of its commits, or where the record says.
  * @param copy the primary as it was described, if it was
+ * @param voucher a replica that proves what the primary holds: it may have the only log that led there
  */
-export function leave(primary: Primary, copy?: Copy): void {
+export function leave(primary: Primary, copy?: Copy, voucher?: Copy): void {
   if (!primary.later.areAny || primary.later.isKept) return;
-  keepLeft(primary.path, commitsOf(copy ?? primary.describe())); // durable: all commits of the log are kept, start
+  const past = voucher ? commitsOf(voucher) : [];
+  const commits = [...past, ...commitsOf(copy ?? primary.describe())];
+  keepLeft(primary.path, commits); // durable: all commits of the log are kept, start
   primary.later.isKept = true;
 }
 

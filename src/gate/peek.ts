@@ -27,7 +27,7 @@ export class Peek {
       isAsynchronous(address) ? [new Mirror(this.#context, this.#paths[i] as string, i, null)] : [],
     );
     try {
-      for (const mirror of this.#mirrors) mirror.look();
+      for (const mirror of this.#mirrors) mirror.look(); // durable: no primary begins beside what was not looked at
     } finally {
       for (const mirror of this.#mirrors) mirror.dismiss("looked at");
     }

@@ -115,6 +115,7 @@ export class Rejoins {
     const mayWait = !this.#stopped && roster.isWhole;
     const needing = mayWait ? ways.find(({ along }) => along?.needs(bytes)) : undefined;
     if (needing) return `${needing.path}: an asynchronous stream lacks too much of the log`;
+    // durable: where an asynchronous stream may stand is on record with what the file holds
     for (const way of ways) way.leave(this.#stopped);
     return null;
   }

@@ -210,8 +210,13 @@ export class Roster {
     const isAll = isLast && Object.keys(this.#primary.later.at).every(isOurs);
     // It is in the log or the history: the record names it so that a start without it keeps what proves it.
     sidecar.update({ leftAt: this.#primary.later.at });
-    if (isAll) dropLeft(path);
-    this.#tellLeft(isAll ? null : []);
+    // durable: what was kept stays until all were found
+    if (!isAll) {
+      this.#tellLeft([]);
+      return;
+    }
+    dropLeft(path);
+    this.#tellLeft(null);
   }
 
   /** Where an asynchronous stream may be when the log begins anew: on record with what the file holds then. */

@@ -85,7 +85,7 @@ export function bringTogether(
   if (ahead.length > 0) {
     primary.disconnect();
     recordLog(primary, copy);
-    leave(primary, copy);
+    leave(primary, copy); // durable: all commits of the log are kept, rolled forward
     const source = furthest(ahead);
     const log = source.isStream ? logOf(source, primary) : walPath(source.path);
     try {
@@ -93,7 +93,7 @@ export function bringTogether(
     } finally {
       if (source.isStream) fs.rmSync(log, { force: true });
     }
-    primary.later.isKept = false; // of the log that stands there now nothing is kept yet
+    primary.later.isKept = false; // durable: of the log that stands there now nothing is kept yet
     copy = primary.describe();
   }
 
@@ -177,12 +177,14 @@ function nameContent(primary: Primary, { equal, frames, wasWal }: Proof): void {
     ({ copy }) => old !== null && copy?.state?.databaseId === old && copy.position,
   );
   const databaseId = voucher ? (old as string) : randomUUID();
-  const compared = voucher?.copy?.position ?? originPosition(timeline);
+  const vouching = voucher?.copy; // as it is before its log is folded
+  const compared = vouching?.position ?? originPosition(timeline);
   const history = voucher ? sidecar.history : [];
   const membership = { databaseId, timeline, position: compared, base: null, history };
   adopt(equal, { ...membership, primary: primary.path, file: null });
-  if (voucher) leave(primary);
-  else {
+  // durable: all commits of the log are kept, named
+  if (vouching) leave(primary, undefined, vouching);
+  if (!vouching) {
     primary.later.at = {};
     dropLeft(primary.path);
   }
@@ -301,7 +303,7 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
     recordLog(primary, copy);
     primary.rewriteLog(copy);
     if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
-      leave(primary, copy);
+      leave(primary, copy); // durable: all commits of the log are kept, standing still
       primary.foldStandingStill(copy);
     }
     const hasSums = Boolean(primary.sidecar.state.folded?.sums);

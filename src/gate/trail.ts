@@ -56,7 +56,7 @@ export class Trail {
 
   /** Is all of that at least posted, so that it does not need the log? */
   get isSent(): boolean {
-    const { durable } = this.#context.gate; // durable: nothing that others may lack goes to it
+    const { durable } = this.#context.gate;
     return sameSalts(this.#sent, durable) && this.#sent.frame >= durable.frame;
   }
 
@@ -117,9 +117,10 @@ export class Trail {
     // Nothing of a log that may begin anew at any moment: where the stream would stand then is on no record.
     if (primary.foldedHere()) throw tooSlow(this.mirror.path, "the log may begin anew");
     const size = frameSize(pageSize);
+    let last = primary.index.frames;
+    last = Math.min(last, durable.frame); // durable: nothing that others may lack goes to it
     // durable: a chunk is one message with an end of a transaction at most
-    const most = Math.floor((PIECE_BYTES - WAL_HEADER_SIZE) / size);
-    const last = Math.min(durable.frame, first + most - 1);
+    last = Math.min(last, first - 1 + Math.floor((PIECE_BYTES - WAL_HEADER_SIZE) / size));
     const offset = first === 1 ? 0 : frameOffset(first, pageSize);
     const bytes = new Uint8Array(frameOffset(last + 1, pageSize) - offset);
     const readAt = performance.now();

@@ -99,6 +99,7 @@ export function recordDest(
   const file = stampUnused(staged);
   const sidecar = Sidecar.open(driver, dest, "primary");
   try {
+    // durable: of an asynchronous stream the restored copy knows what the replica does
     if (kept.length > 0) keepLeft(dest, kept);
     sidecar.update(
       {

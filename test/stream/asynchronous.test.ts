@@ -19,10 +19,11 @@ import { follow } from "../../src/standby/follow.ts";
 import { promote } from "../../src/standby/promote.ts";
 import { Archive } from "../../src/stream/archive.ts";
 import { Random } from "../crash/random.ts";
-import { ok, TIMEOUT_MS } from "../faults/pair.ts";
+import { failed, ok, TIMEOUT_MS } from "../faults/pair.ts";
 import { type Rule, skip } from "../faults/shim.ts";
 import { runs, seed } from "../support/seed.ts";
 import { Faulty } from "./faulty.ts";
+import { caughtUp as allCaughtUp, images, loses } from "./lagging.ts";
 import { materialize, Streamed } from "./streamed.ts";
 
 const WRITER = path.join(path.dirname(fileURLToPath(import.meta.url)), "writer.ts");
@@ -68,7 +69,7 @@ const archiveOf = (db: DatabaseSync) => {
 
 async function caughtUp(db: DatabaseSync): Promise<void> {
   await db.replication?.durable();
-  while (archiveOf(db).state !== "mirroring" || archiveOf(db).lag > 0) await delay(5);
+  await allCaughtUp(db);
 }
 
 describe("an asynchronous stream follows the primary", () => {
@@ -146,6 +147,16 @@ describe("an asynchronous stream follows the primary", () => {
 });
 
 const PATIENCE_MS = 60_000;
+
+/** This thread does nothing for so many milliseconds. */
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+function messagesIn(archive: string): number {
+  return fs.readdirSync(path.join(archive, "log"), { recursive: true }).length;
+}
+
 const hang: Rule = { on: "sync", path: "other/", does: "hang" };
 
 describe("its disk holds nobody up", { skip }, () => {
@@ -209,6 +220,29 @@ describe("its disk holds nobody up", { skip }, () => {
     await faulty.assertEqual();
   });
 
+  test("nor what it has not been handed yet", async (t) => {
+    const both = await Both.make(t);
+    const db = both.open({ durability: "barrier" });
+    const { replication } = db;
+    await caughtUp(db);
+    // In one turn of the event loop: nothing is synced but what is asked for.
+    const before = messagesIn(both.archive);
+    both.put(db);
+    replication?.durableSync();
+    pause(20); // it is time to attend to the archive
+    both.put(db);
+    for (const began = performance.now(); messagesIn(both.archive) === before; pause(5)) {
+      assert.ok(performance.now() - began < PATIENCE_MS, "what was asked for goes to it");
+    }
+    const place = fs.mkdtempSync(path.join(both.root, "seen-"));
+    fs.cpSync(both.archive, path.join(place, "archive"), { recursive: true });
+    await materialize(`archive:${place}/archive`, path.join(place, "made.db"));
+    assert.equal(rowsOf(path.join(place, "made.db")), both.acknowledged - 1);
+    await caughtUp(db);
+    db.close();
+    await both.assertEqual();
+  });
+
   test("it is full, or reports errors: it is let go, with its code, and comes back", async (t) => {
     const faulty = await Faulty.make(t);
     for (const error of ["ENOSPC", "EIO"] as const) {
@@ -218,6 +252,16 @@ describe("its disk holds nobody up", { skip }, () => {
       await faulty.until("mirroring");
     }
     await faulty.comesBack();
+  });
+
+  test("it is behind by less than the log is kept for: the log stays, and has what it lacks", async (t) => {
+    const faulty = await Faulty.make(t, { checkpointBytes: 100_000, replicaTimeout: 600_000 });
+    const { pair } = faulty;
+    pair.faults.set(hang);
+    for (let i = 0; i < 60; i++) ok(await pair.insert(200_000));
+    assert.ok(fs.statSync(`${pair.primary}-wal`).size > 6 << 20, "all but what was handed over");
+    await faulty.comesBack();
+    assert.equal(await images(faulty), 1, "the image that it began with");
   });
 
   test("it is further behind than the log is kept for: an image brings it back", async (t) => {
@@ -299,6 +343,34 @@ describe("what it does not count for", () => {
     }
     assert.deepEqual(await both.ends(), before);
   });
+
+  const unseen: Record<string, readonly [spoil: (faulty: Faulty) => void, code: string]> = {
+    "is gone": [(faulty) => faulty.takeAway(), "REPLICA_GONE"],
+    hangs: [
+      ({ pair }) => pair.faults.set({ on: "open", path: "other/", does: "hang" }),
+      "IN_DOUBT",
+    ],
+    "reports errors": [
+      ({ pair }) => pair.faults.set({ on: "open", path: "other/", does: { error: "EIO" } }),
+      "REPLICA_IO",
+    ],
+    "cannot be read": [
+      ({ pair }) => pair.faults.set({ on: "open", path: "other/", does: { error: "EACCES" } }),
+      "REPLICA_IO",
+    ],
+  };
+  for (const [how, [spoil, code]] of Object.entries(unseen)) {
+    test(`a primary that is missing is not begun beside one that ${how}`, { skip }, async (t) => {
+      const faulty = await Faulty.make(t, { replicaTimeout: TIMEOUT_MS });
+      const { pair } = faulty;
+      ok(await pair.close());
+      await pair.restart();
+      for (const copy of [pair.primary, pair.replica]) loses(copy);
+      spoil(faulty);
+      failed(await pair.open(faulty.replicas), code);
+      for (const copy of [pair.primary, pair.replica]) assert.ok(!fs.existsSync(copy), copy);
+    });
+  }
 
   test("a primary that is missing is restored from the file, and it goes along", async (t) => {
     const both = await Both.make(t);

@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
 import { loadDriver } from "../../src/driver.ts";
 import type { ReplicationOptions } from "../../src/index.ts";
+import { readLeft } from "../../src/lineage/left-at.ts";
 import { formatPosition, type Position } from "../../src/lineage/position.ts";
 import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { createArchive } from "../../src/stream/archive.ts";
@@ -104,6 +105,13 @@ export class Faulty {
   /** Of the primary's record. */
   get history(): readonly Position[] {
     return readSidecar(loadDriver("node:sqlite"), this.pair.primary)?.history ?? [];
+  }
+
+  /** All that the primary's record, and what lies beside it, names as its past. */
+  get named(): readonly Position[] {
+    const { primary } = this.pair;
+    const { leftAt = {} } = readSidecar(loadDriver("node:sqlite"), primary)?.state ?? {};
+    return [...this.history, ...Object.values(leftAt).flat(), ...readLeft(primary)];
   }
 
   async assertEqual(): Promise<void> {

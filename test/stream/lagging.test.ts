@@ -6,7 +6,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
+import { loadDriver } from "../../src/driver.ts";
 import type { ReplicationOptions } from "../../src/index.ts";
+import { formatPosition } from "../../src/lineage/position.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { restore } from "../../src/restore.ts";
 import { restoreStream } from "../../src/standby/restore.ts";
 import { openStream } from "../../src/stream/open.ts";
@@ -15,48 +18,28 @@ import { ok } from "../faults/pair.ts";
 import { skip } from "../faults/shim.ts";
 import { seed } from "../support/seed.ts";
 import { Faulty } from "./faulty.ts";
-import { caughtUp, opened, rows } from "./lagging.ts";
-import { materialize } from "./streamed.ts";
+import {
+  caughtUp,
+  comesBack,
+  images,
+  killedBehind,
+  loses,
+  opened,
+  PAGE,
+  provenByLog,
+  rows,
+  saltOf,
+} from "./lagging.ts";
 
 const random = new Random(seed);
-/** Small pages: so a log holds many commits before it is due. */
-const PAGE = 512;
-
-/** Killed while its archive hangs, at a message that chance chooses, and lacks so many commits. */
-async function killedBehind(t: TestContext, commits = 2000): Promise<Faulty> {
-  const faulty = await Faulty.make(t, { checkpointBytes: 64 << 20, replicaTimeout: 600_000 }, PAGE);
-  const { pair } = faulty;
-  pair.faults.set({
-    on: "open",
-    path: "other/new/",
-    nth: 1 + random.below(Math.min(8, commits / 1000)),
-    does: "hang",
-  });
-  for (let done = 0; done < commits; done += 500) {
-    ok(await pair.exec("INSERT INTO other VALUES(randomblob(20));".repeat(500)));
-    ok(await pair.insert());
-    await pair.subject.ask({ do: "turn", milliseconds: 20 });
-  }
-  await pair.restart();
-  pair.faults.set();
-  const made = path.join(pair.faults.root, "made.db");
-  await materialize(faulty.address, made);
-  const lacks = commits - rows(made);
-  assert.ok(lacks > commits / 2, `it lacks ${lacks} commits`);
-  fs.rmSync(made);
-  return faulty;
-}
-
-/** How often the stream began anew with an image. */
-async function images(faulty: Faulty): Promise<number> {
-  return (await faulty.messages()).filter((is) => is === "installed").length;
-}
+/** At which message it hangs. */
+const some = (commits = 2000): number => 1 + random.below(Math.min(8, commits / 1000));
 
 for (const commits of [2000, 21_000]) {
   test(`killed ${commits} commits behind, it is brought along out of the log, seed ${seed}`, {
     skip,
   }, async (t) => {
-    const faulty = await killedBehind(t, commits);
+    const faulty = await killedBehind(t, some(commits), commits);
     await faulty.begin();
     ok(await faulty.pair.close());
     await faulty.assertEqual();
@@ -65,12 +48,11 @@ for (const commits of [2000, 21_000]) {
 }
 
 test(`a start folds the log while it is away, killed again, seed ${seed}`, { skip }, async (t) => {
-  const faulty = await killedBehind(t);
+  const faulty = await killedBehind(t, some());
   const { pair } = faulty;
   for (let life = 0; life < 2; life++) {
     faulty.takeAway();
-    fs.rmSync(path.dirname(pair.replica), { recursive: true }); // it needs a copy
-    fs.mkdirSync(path.dirname(pair.replica));
+    loses(pair.replica); // it needs a copy
     ok(await pair.open(faulty.replicas));
     for (let i = 0; i < 30; i++) ok(await pair.insert());
     await pair.restart();
@@ -83,27 +65,11 @@ test(`a start folds the log while it is away, killed again, seed ${seed}`, { ski
   assert.equal(await images(faulty), 2);
 });
 
-test(`the log begins anew while it is away since the start, seed ${seed}`, { skip }, async (t) => {
-  const faulty = await killedBehind(t);
-  const { pair } = faulty;
-  faulty.takeAway();
-  ok(await pair.open({ ...faulty.replicas, checkpointBytes: 1 << 20 }));
-  for (let i = 0; i < 8; i++) ok(await pair.insert(10_000_000)); // more than is kept for it
-  for (let i = 0; i < 8; i++) ok(await pair.insert(1_000_000));
-  await pair.restart();
-  faulty.bringBack();
-  await faulty.begin();
-  ok(await pair.close());
-  await faulty.assertEqual();
-  assert.equal(await images(faulty), 2);
-});
-
 /** The file replica takes the primary's place: how. */
 const takeovers: Record<string, (faulty: Faulty) => Promise<string>> = {
   "opened as a primary": async ({ pair }) => pair.replica,
   restoreMissing: async ({ pair }) => {
-    fs.rmSync(path.dirname(pair.primary), { recursive: true });
-    fs.mkdirSync(path.dirname(pair.primary));
+    loses(pair.primary);
     return pair.primary;
   },
   "lockstep restore": async ({ pair }) => {
@@ -113,11 +79,25 @@ const takeovers: Record<string, (faulty: Faulty) => Promise<string>> = {
   },
 };
 
+/** It has, and goes on: the archive is in step in the end. */
+async function goesOn(faulty: Faulty, primary: string): Promise<void> {
+  const { pair } = faulty;
+  const fourth = path.join(pair.faults.root, "fourth.db");
+  const others = primary === pair.primary ? [pair.replica] : [fourth];
+  const options = { replicas: [...others, faulty.address], restoreMissing: true };
+  const db = await opened(primary, options);
+  db.exec("INSERT INTO other VALUES(1)");
+  await caughtUp(db);
+  db.close();
+  await faulty.assertHolds(primary);
+  await pair.restart();
+}
+
 for (const [how, take] of Object.entries(takeovers)) {
   for (const isAway of [false, true]) {
     const when = isAway ? "after a start without it" : "at once";
-    test(`the file replica takes over, ${how}, ${when}, seed ${seed}`, { skip }, async (t) => {
-      const faulty = await killedBehind(t);
+    test(`the file replica takes over, ${how}, ${when}`, { skip }, async (t) => {
+      const faulty = await provenByLog(t);
       const { pair } = faulty;
       if (isAway) {
         faulty.takeAway();
@@ -132,50 +112,47 @@ for (const [how, take] of Object.entries(takeovers)) {
         await pair.restart();
         faulty.bringBack();
       }
-      const primary = await take(faulty);
-      const fourth = path.join(pair.faults.root, "fourth.db");
-      const others = primary === pair.primary ? [pair.replica] : [fourth];
-      const options = { replicas: [...others, faulty.address], restoreMissing: true };
-      const db = await opened(primary, options);
-      db.exec("INSERT INTO other VALUES(1)");
-      await caughtUp(db);
-      db.close();
-      await faulty.assertHolds(primary);
-      await pair.restart();
+      await goesOn(faulty, await take(faulty));
     });
   }
-}
 
-for (const isGone of [false, true]) {
-  const then = isGone ? "the file replica takes over" : "started again";
-  test(`a message is under way when the log begins anew; killed, ${then}`, { skip }, async (t) => {
-    const faulty = await Faulty.make(t, { checkpointBytes: 30_000 });
-    const { pair } = faulty;
-    const saltOf = (): number => fs.readFileSync(`${pair.primary}-wal`).readUInt32BE(16);
-    ok(await pair.insert(9000));
-    const before = saltOf();
-    // It has its name by then, and is not confirmed.
-    pair.faults.set({ on: "sync", path: "other/log/", nth: 2, does: "hang" });
-    while (saltOf() === before) ok(await pair.insert(5000));
-    for (let i = 0; i < 3; i++) ok(await pair.insert(5000));
-    await pair.restart();
-    await comesBack(faulty, isGone);
+  test(`a message is under way when the log begins anew; killed, the file replica takes over, ${how}`, {
+    skip,
+  }, async (t) => {
+    const faulty = await killedUnderWay(t);
+    const { state, history = [] } =
+      readSidecar(loadDriver("node:sqlite"), faulty.pair.replica) ?? {};
+    const at = await faulty.position();
+    const [left, past] = [Object.values(state?.leftAt ?? {}).flat(), history].map((positions) =>
+      positions.map(formatPosition),
+    );
+    assert.ok(at && left?.includes(at) && !past?.includes(at), "that alone proves it");
+    await goesOn(faulty, await take(faulty));
   });
 }
 
-/** After a kill: the disk is as it should be, the primary's gone or not; the archive is in step in the end. */
-async function comesBack(faulty: Faulty, isGone: boolean): Promise<void> {
+test("a message is under way when the log begins anew; killed, started again", {
+  skip,
+}, async (t) => {
+  await comesBack(await killedUnderWay(t));
+});
+
+/** A generation after a message that has its name, and is not confirmed. */
+async function killedUnderWay(t: TestContext): Promise<Faulty> {
+  const faulty = await Faulty.make(t, { checkpointBytes: 200_000 });
   const { pair } = faulty;
-  pair.faults.set();
-  if (isGone) {
-    fs.rmSync(path.dirname(pair.primary), { recursive: true });
-    fs.mkdirSync(path.dirname(pair.primary));
+  ok(await pair.insert(9000));
+  const before = saltOf(pair.primary);
+  pair.faults.set({ on: "sync", path: "other/log/", nth: 2, does: "hang" });
+  while (!pair.faults.record().some(({ detail }) => detail === "hangs")) {
+    ok(await pair.insert(2000));
+    await pair.subject.ask({ do: "turn", milliseconds: 20 });
   }
-  const replicas = [pair.replica, faulty.address];
-  const db = await opened(pair.primary, { replicas, restoreMissing: true });
-  await caughtUp(db);
-  db.close();
-  await faulty.assertEqual();
+  while (saltOf(pair.primary) === before) ok(await pair.insert(5000));
+  for (let i = 0; i < 3; i++) ok(await pair.insert(5000));
+  await pair.restart();
+  pair.faults.set();
+  return faulty;
 }
 
 test(`it was let go, and the log began anew; killed, the file replica takes over, seed ${seed}`, {
@@ -239,8 +216,7 @@ test(`each moment is restored as it was, or refused by the name of the hole, see
   for (let i = 0; i < 5; i++) await note();
   await pair.restart(); // and a start that folds the log
   faulty.takeAway();
-  fs.rmSync(path.dirname(pair.replica), { recursive: true });
-  fs.mkdirSync(path.dirname(pair.replica));
+  loses(pair.replica);
   pair.faults.set();
   ok(await pair.open(faulty.replicas));
   for (let i = 0; i < 5; i++) await note();
