@@ -43,6 +43,13 @@ export interface ChannelMessages {
     readonly page: number;
     readonly owner: string | null;
   };
+  /** It is in every copy's log as it was written. */
+  "lockstep:healed": OfPrimary & {
+    readonly copy: string;
+    readonly page: number;
+    readonly owner: string | null;
+    readonly healedFrom: string | null;
+  };
   /** Something should be known. */
   "lockstep:warning": OfPrimary & Warning;
   /** It is over. */
@@ -60,6 +67,7 @@ export const channels = {
   rejoined: channel("lockstep:rejoined"),
   failed: channel("lockstep:failed"),
   rot: channel("lockstep:rot"),
+  healed: channel("lockstep:healed"),
   warning: channel("lockstep:warning"),
   "warning-over": channel("lockstep:warning-over"),
 } as const;

@@ -58,6 +58,22 @@ function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boo
   );
 }
 
+/**
+ * Is a connection in no transaction, and no iterator of its open? SQLite knows of both, and refuses a VACUUM then; this
+ * one has no file to write into, so that nothing else comes of it. Throws the driver's error if it is closed.
+ */
+export function isIdle(exec: (sql: string) => void): boolean {
+  try {
+    exec("VACUUM INTO NULL");
+    return true;
+  } catch (error) {
+    const { message } = error as Error;
+    if (/non-text filename/.test(message)) return true;
+    if (/cannot VACUUM|busy executing/.test(message)) return false;
+    throw error;
+  }
+}
+
 function nodeDriver(): Driver {
   const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
   return {

@@ -42,15 +42,17 @@ export interface ReplicationStatus {
   readonly replicas: readonly ReplicaStatus[];
   /** How often a commit had to wait because a replica was a whole ring of frames behind. */
   readonly waits: number;
-  /** Pages that were found rotten since the database was opened; see `scrubBytesPerSecond`. */
+  /** Pages that were found rotten since the database was opened, and are not healed; see `scrubBytesPerSecond`. */
   readonly rot: readonly LivePage[];
+  /** How many were found, and are healed. */
+  readonly healed: number;
   /** What is not wrong yet, and should be known; in the order in which it was found. */
   readonly warnings: readonly Warning[];
   /** What fenced the connection, or null. */
   readonly failure: LockstepError | null;
 }
 
-/** A page that has rotted in one copy. `lockstep scrub` heals it. */
+/** A page that has rotted in one copy. It is healed if another copy has it; else see `lockstep scrub`. */
 export interface LivePage {
   /** The copy's path. */
   readonly copy: string;
@@ -58,6 +60,11 @@ export interface LivePage {
   readonly page: number;
   /** The table or index it belongs to, "(free list)" or "(pointer map)"; null if that is not known. */
   readonly owner: string | null;
+}
+
+export interface HealedPage extends LivePage {
+  /** The path of the copy that it was healed from; null if a commit of the application has written it anew. */
+  readonly healedFrom: string | null;
 }
 
 export interface ReplicationEvents {
@@ -69,6 +76,8 @@ export interface ReplicationEvents {
   rejoined: [path: string];
   /** A page of a copy is not as it was written. Nothing was changed, and nothing is held up. */
   rot: [page: LivePage];
+  /** The page is in every copy's log as it was written, durably; the next checkpoint puts it into the files. */
+  healed: [page: HealedPage];
   /** Every copy's file holds all of the log, which now starts anew. */
   checkpoint: [];
   /** A checkpoint was put off, for so many milliseconds now; the log grows until the next try. */
@@ -143,6 +152,7 @@ const MESSAGES: {
   degraded: (replica, error) => ({ replica, error }),
   rejoined: (replica) => ({ replica }),
   rot: (page) => page,
+  healed: (page) => page,
   checkpoint: () => ({}),
   "checkpoint-postponed": (because, sinceMs) => ({ because, sinceMs }),
   warning: (warning) => warning,

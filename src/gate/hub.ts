@@ -13,11 +13,10 @@ import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
 import {
   type DurableOptions,
-  type LivePage,
+  type ReplicationEvents,
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
-import type { Warning } from "../warning.ts";
 import { Watcher } from "../watch/watcher.ts";
 import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
@@ -26,6 +25,7 @@ import { everyStep } from "./every-step.ts";
 import type { HubOptions } from "./foreign-start.ts";
 import { defect, Gate, gateFailure } from "./gate.ts";
 import { lookAhead } from "./glimpse.ts";
+import { Healer } from "./heal.ts";
 import { Images } from "./images.ts";
 import { metricsOf } from "./metrics-of.ts";
 import { Mirror } from "./mirror.ts";
@@ -58,6 +58,7 @@ export class Hub {
   readonly #checkpointer: Checkpointer;
   /** Looks for rot, if that was asked for. */
   readonly #scrubber: Scrubber | null;
+  readonly healer: Healer | null; // null where other programs write as they like
   readonly #clients = new Set<HubClient>();
   readonly #onClose: () => void;
   #rejoins: Rejoins | null = null;
@@ -84,7 +85,7 @@ export class Hub {
     const memory = allocate(options.replicas.length, RING_BYTES);
     const slots = new Slots(memory);
     const { replicaTimeout: timeout, checkpointBytes, durability, minCopies, onProgress } = options;
-    const { replicas: addresses } = options;
+    const { replicas: addresses, scrubBytesPerSecond: pace } = options;
     const known = (stream: string): number => this.#primary.streams[stream] ?? 0;
     const context = { driver, memory, slots, timeout, onProgress, primary: key, addresses, known };
     const places = placesOf(key, addresses, absent);
@@ -110,6 +111,8 @@ export class Hub {
       this.#barrier =
         durability === "barrier" ? new Barrier(this.#gate, this.#primary, waiting) : null;
       const live = { primary, roster, gate, checkpointer: this.#checkpointer };
+      const asked = { ...live, ...waiting, clients: this.#clients, barrier: this.#barrier };
+      this.healer = options.foreign ? null : new Healer({ ...asked, failure: () => this.#failure });
       gate.meter.begin(primary.readIndex().change);
       this.replication = new ReplicationHandle({
         status: () => this.#status(),
@@ -120,8 +123,7 @@ export class Hub {
       if (addresses.some(isStream)) this.#images = new Images({ ...live, timeout }, addresses);
       this.#rejoins = new Rejoins({ ...context, ...live }, peek, this.#tend);
       this.#roster.onDetached = (member, mirror) => this.#degraded(member, mirror);
-      this.#roster.onRejoined = ({ path }) =>
-        this.#tell(() => this.replication.emit("rejoined", path));
+      this.#roster.onRejoined = ({ path }) => this.#tell("rejoined", path);
       this.#roster.begin();
     } catch (error) {
       this.#abandon(mirrors);
@@ -129,21 +131,18 @@ export class Hub {
     }
     warnOfWalReset(this.#primary.sqliteVersion(), driver);
     for (const mirror of mirrors) this.#heed(mirror);
-    const { scrubBytesPerSecond: pace } = options;
-    const copies = [key, ...places];
-    const onRot = (page: LivePage) => this.#tell(() => this.replication.emit("rot", page));
-    this.#scrubber = pace > 0 ? new Scrubber(copies, pace, onRot) : null;
-    const told = (event: "warning" | "warning-over") => (warning: Warning) =>
-      this.#tell(() => this.replication.emit(event, warning));
+    const copies = [key, ...places] as const;
+    const scrubbing = { tell: this.#tell, healer: this.healer, durable: () => this.#durable() };
+    this.#scrubber = pace > 0 ? new Scrubber(copies, pace, scrubbing) : null;
     this.#watcher = new Watcher(
       {
-        ...{ copies: [key, ...places], index: this.#primary.index },
+        ...{ copies, index: this.#primary.index },
         log: () => this.#checkpointer.size,
         accepted: () => this.#roster.accepted,
         transactions: () => [...this.#clients].flatMap((each) => each.transaction?.() ?? []),
       },
       options,
-      { begun: told("warning"), over: told("warning-over") },
+      { begun: this.#tell.bind(null, "warning"), over: this.#tell.bind(null, "warning-over") },
     );
   }
 
@@ -246,7 +245,7 @@ export class Hub {
     this.#rejoins?.begin(member, mirror);
     if (!lastError) return; // asynchronous, and it was not tried yet
     // Not before the caller of a constructor could listen.
-    queueMicrotask(() => this.#tell(() => this.replication.emit("degraded", path, lastError)));
+    queueMicrotask(() => this.#tell("degraded", path, lastError));
   }
 
   /**
@@ -265,7 +264,7 @@ export class Hub {
     return this.#references === 0 && !this.#failure;
   }
 
-  #durable(options: DurableOptions | undefined): Promise<string> {
+  #durable(options?: DurableOptions): Promise<string> {
     try {
       assertTimeout(options?.timeout);
       if (this.#isAtRest) return Promise.resolve(formatPosition(this.#gate.durable));
@@ -308,23 +307,24 @@ export class Hub {
     if (!outcome) return false;
     const { done, because, sinceMs } = outcome;
     this.#gate.meter.checkpointed(done);
-    this.#tell(() => {
-      if (done) this.replication.emit("checkpoint");
-      else this.replication.emit("checkpoint-postponed", because, sinceMs);
-    });
+    if (done) this.#tell("checkpoint");
+    else this.#tell("checkpoint-postponed", because, sinceMs);
     return done;
   }
 
   /** A listener that throws is the application's affair, not that of the commit under way. */
-  #tell(emit: () => void): void {
+  readonly #tell = <Name extends keyof ReplicationEvents>(
+    event: Name,
+    ...what: ReplicationEvents[Name]
+  ): void => {
     try {
-      emit();
+      this.replication?.emit(event, ...what);
     } catch (error) {
       queueMicrotask(() => {
         throw error;
       });
     }
-  }
+  };
 
   /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */
   #close(): void {
@@ -375,7 +375,7 @@ export class Hub {
     this.#failure = failure;
     for (const client of this.#clients) client.onFence(failure);
     this.#barrier?.fail(failure);
-    this.#tell(() => this.replication?.emit("failed", failure));
+    this.#tell("failed", failure);
     if (error instanceof InvariantError) throw error; // our bug: it stops the process
     return failure;
   }
@@ -392,9 +392,9 @@ export class Hub {
   #status(): ReplicationStatus {
     const [primary, roster, failure] = [this.#primary, this.#roster, this.#failure];
     const { durable, waits } = this.#gate;
-    const rot = this.#scrubber?.rot ?? [];
+    const { rot = [], healed = 0 } = this.#scrubber ?? {};
     const warnings = this.#watcher?.warnings ?? [];
     const isClosed = this.#references === 0;
-    return statusOf(primary, roster, { durable, waits, rot, warnings, failure, isClosed });
+    return statusOf(primary, roster, { durable, waits, rot, healed, warnings, failure, isClosed });
   }
 }

@@ -9,7 +9,7 @@
  * Others that write may fold as well, at any moment: then the record says so all the time.
  *
  * The descriptors of the file and of its `-shm` are kept until both connections are closed: closing
- * either drops the application's locks.
+ * either drops the application's locks. Only heal.ts writes to one, the `-shm`.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -58,10 +58,10 @@ export class Primary {
   #guard: Guard | null = null;
   #admin: Connection | null = null;
   #folder: Connection | null = null;
-  #file = -1;
+  file = -1;
   #log = -1;
   #logSize = 0;
-  #shm = -1;
+  shm = -1;
   #index: SharedIndex | null = null;
   /** What was handed to every mirror: the end of the log, as far as it was seen. */
   position: Position;
@@ -92,9 +92,9 @@ export class Primary {
     try {
       // durable: a log stays if the opening fails. See `#disconnecting`; a hot journal must be written
       if (this.#hasLogOnly()) this.#guard = this.#newGuard();
-      this.#admin = this.#mayWrite();
+      this.#admin = this.mayWrite();
       this.#admin.all(READ);
-      if (this.foreign) this.#folder = this.#mayWrite();
+      if (this.foreign) this.#folder = this.mayWrite();
       if (journalMode(this.#admin, "") === "wal") this.#watchLog();
     } catch (error) {
       throw cannotBeOpened(this.path, error);
@@ -106,8 +106,8 @@ export class Primary {
     return new Guard(open(), this.foreign ? open() : null);
   }
 
-  #mayWrite(): Connection {
-    const connection = this.#driver.open(this.path, { timeout: LOCK_WAIT_MS });
+  mayWrite(timeout = LOCK_WAIT_MS): Connection {
+    const connection = this.#driver.open(this.path, { timeout });
     connection.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
     return connection;
   }
@@ -138,10 +138,10 @@ export class Primary {
 
   #watchLog(): void {
     this.#guard ??= this.#newGuard();
-    this.#file = fs.openSync(this.path, "r");
+    this.file = fs.openSync(this.path, "r");
     this.#log = fs.openSync(`${this.path}-wal`, "r+");
-    this.#shm = fs.openSync(`${this.path}-shm`, "r");
-    this.#index = new SharedIndex(this.#shm);
+    this.shm = fs.openSync(`${this.path}-shm`, "r+");
+    this.#index = new SharedIndex(this.shm);
     syncDirectory(path.dirname(this.path)); // durable: the log's name, primary
   }
 
@@ -176,7 +176,7 @@ export class Primary {
     if (!log || !position) return; // the file alone holds the position
     // durable: a checkpoint is under way, standing still
     this.sidecar.beginFold();
-    const folder = this.#mayWrite();
+    const folder = this.mayWrite();
     try {
       const deadline = performance.now() + LOCK_WAIT_MS;
       while (checkpoint(folder, "PASSIVE").checkpointed < position.frame) {
@@ -192,7 +192,7 @@ export class Primary {
   /** The file alone now holds `position`. */
   recordFolded(position: Position): void {
     const sums = keeperOf(this.sidecar).keep(position.frame);
-    const sync = (): void => fs.fsyncSync(this.#file);
+    const sync = (): void => fs.fsyncSync(this.file);
     const file = stampFingerprint(this.path, sync, this.sidecar.state.folded?.file);
     // durable: what the file holds, primary
     const folded = { position, file, sums };
@@ -266,7 +266,7 @@ export class Primary {
 
   /** Does its path still lead to it? Who opens another file there does not write to this one. */
   hasItsName(): boolean {
-    return leadsTo(this.path, this.#file);
+    return leadsTo(this.path, this.file);
   }
 
   /** The log is on stable storage, under its name. */
@@ -381,9 +381,9 @@ export class Primary {
   #disconnecting(folded: boolean): (() => unknown)[] {
     // Whichever connection closes last would fold and unlink the log, if it may write.
     const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
-    const [file, log, shm, folder] = [this.#file, this.#log, this.#shm, this.#folder];
+    const [file, log, shm, folder] = [this.file, this.#log, this.shm, this.#folder];
     this.#guard = this.#admin = this.#folder = this.#index = null;
-    this.#file = this.#log = this.#shm = -1;
+    this.file = this.#log = this.shm = -1;
     return [
       () => folder?.close(),
       () => first?.close(),

@@ -1,6 +1,6 @@
 /**
  * The committing thread's hold on the process that looks for rot while the copies are in use. Nothing
- * ever waits for it, and it keeps no process alive.
+ * ever waits for it, and it keeps no process alive. What it proposes is healed (heal.ts) as soon as that can be done at once.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Socket } from "node:net";
@@ -8,18 +8,48 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isStream } from "../address.ts";
-import type { LivePage } from "../observe.ts";
+import { InvariantError } from "../invariant.ts";
+import type { LivePage, ReplicationEvents } from "../observe.ts";
+import type { Healer, Proposal, Remedy } from "./heal.ts";
+
+/** What the process says, one JSON object a line. */
+export type Finding =
+  | ({ readonly type: "rot" } & LivePage)
+  /** It was named, and is as it should be again: a commit has written it anew. */
+  | { readonly type: "sound"; readonly copy: string; readonly page: number }
+  /** It waits for the numbers of the pages that were healed, one JSON array a line. */
+  | ({ readonly type: "heal" } & Proposal);
+
+export interface Scrubbing {
+  /** Null: what has rotted is named only. */
+  readonly healer: Healer | null;
+  readonly tell: <Name extends "rot" | "healed">(
+    event: Name,
+    ...what: ReplicationEvents[Name]
+  ) => void;
+  /** When all that was committed is durable in every copy. */
+  readonly durable: () => Promise<unknown>;
+}
+
+/** How often it is tried to heal what was proposed, and how long in between, in milliseconds. */
+const TRIES = 100;
+const BETWEEN_TRIES_MS = 100;
 
 export class Scrubber {
-  /** What was found so far. */
-  readonly rot: LivePage[] = [];
-  #process: ChildProcess;
+  /** What was found so far, and is not healed. */
+  rot: readonly LivePage[] = [];
+  /** How many pages were healed. */
+  healed = 0;
+  readonly #context: Scrubbing;
+  readonly #process: ChildProcess;
+  #closed = false;
 
   /** @param bytesPerSecond how much it reads */
-  constructor(copies: readonly string[], bytesPerSecond: number, onRot: (page: LivePage) => void) {
+  constructor(copies: readonly string[], bytesPerSecond: number, context: Scrubbing) {
+    this.#context = context;
     const url = new URL(`../scrub/scrubber${extname(import.meta.url)}`, import.meta.url);
     const files = copies.filter((copy) => !isStream(copy));
-    const job = JSON.stringify({ copies: files, bytesPerSecond });
+    const job = JSON.stringify({ copies: files, bytesPerSecond, heals: context.healer !== null });
     this.#process = spawn(process.execPath, ["--no-warnings", fileURLToPath(url), job], {
       stdio: ["pipe", "pipe", "ignore"],
       env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
@@ -29,13 +59,62 @@ export class Scrubber {
     this.#process.on("error", () => {}); // then nobody looks; nothing depends on it
     stdin?.on("error", () => {});
     createInterface({ input: stdout as Socket }).on("line", (line) => {
-      const page = JSON.parse(line) as LivePage;
-      this.rot.push(page);
-      onRot(page);
+      if (!this.#closed) this.#heed(JSON.parse(line) as Finding);
     });
   }
 
   close(): void {
-    this.#process.kill("SIGKILL"); // it writes nothing
+    this.#closed = true;
+    this.#process.kill("SIGKILL"); // of a copy it writes nothing but what it keeps aside
+  }
+
+  #heed(finding: Finding): void {
+    if (finding.type === "heal") this.#heal(finding, TRIES);
+    else if (finding.type === "sound") this.#isSound(finding.copy, finding.page, null);
+    else {
+      const { copy, page, owner } = finding;
+      this.rot = [...this.rot, { copy, page, owner }];
+      this.#context.tell("rot", { copy, page, owner });
+    }
+  }
+
+  #heal(proposal: Proposal, tries: number): void {
+    if (this.#closed) return;
+    let healed: readonly Remedy[] | null = [];
+    try {
+      healed = this.#context.healer?.heal(proposal) ?? null;
+    } catch (error) {
+      if (error instanceof InvariantError) throw error; // ours
+      // Fenced, which is told by whoever did it; or the log takes no more, as the next commit will find.
+    }
+    if (healed === null && tries > 1) {
+      setTimeout(() => this.#heal(proposal, tries - 1), BETWEEN_TRIES_MS).unref();
+      return;
+    }
+    const pages = healed ?? []; // those that were not are found again
+    this.#process.stdin?.write(`${JSON.stringify(pages.map(({ page }) => page))}\n`);
+    if (pages.length === 0) return;
+    this.#context.durable().then(
+      () => this.#isHealed(proposal.copy, pages),
+      () => {}, // fenced
+    );
+  }
+
+  #isHealed(copy: string, pages: readonly Remedy[]): void {
+    if (this.#closed) return;
+    try {
+      this.#context.healer?.record(copy, pages);
+    } catch {
+      // Whoever next writes the record, at a checkpoint, finds out why, and says it.
+    }
+    for (const { page, from } of pages) this.#isSound(copy, page, from);
+  }
+
+  #isSound(copy: string, page: number, healedFrom: string | null): void {
+    const found = this.rot.find((each) => each.copy === copy && each.page === page);
+    if (!found) return;
+    this.rot = this.rot.filter((each) => each !== found);
+    this.healed++;
+    this.#context.tell("healed", { ...found, healedFrom });
   }
 }

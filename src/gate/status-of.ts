@@ -13,6 +13,7 @@ export interface Circumstances {
   readonly durable: Position;
   readonly waits: number;
   readonly rot: readonly LivePage[];
+  readonly healed: number;
   readonly warnings: readonly Warning[];
   /** What fenced the connection. */
   readonly failure: LockstepError | null;
@@ -22,7 +23,7 @@ export interface Circumstances {
 export function statusOf(
   primary: Primary,
   roster: Roster,
-  { durable, waits, rot, warnings, failure, isClosed }: Circumstances,
+  { durable, waits, rot, healed, warnings, failure, isClosed }: Circumstances,
 ): ReplicationStatus {
   const log = failure || isClosed ? null : primary.readIndex();
   return {
@@ -48,6 +49,7 @@ export function statusOf(
     }),
     waits,
     rot,
+    healed,
     warnings,
     failure,
   };

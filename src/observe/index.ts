@@ -97,7 +97,8 @@ export class Observation {
   /** @internal */
   get reading(): Reading {
     const { metrics, status } = this.#handle;
-    return { snapshot: this.snapshot, metrics, rot: status.rot.length };
+    const { rot, healed } = status;
+    return { snapshot: this.snapshot, metrics, rot: rot.length, healed };
   }
 
   /** Stops watching, and listening: who waits there is told. Replication goes on. */

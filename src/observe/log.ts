@@ -1,6 +1,6 @@
 /** What happens to a replication, as lines of JSON: for whoever collects a program's logs. */
 import type { LockstepError } from "../errors.ts";
-import type { LivePage, ReplicationHandle } from "../observe.ts";
+import type { HealedPage, LivePage, ReplicationHandle } from "../observe.ts";
 import type { Warning } from "../warning.ts";
 
 /**
@@ -20,6 +20,7 @@ export function logEvents(handle: ReplicationHandle, log: Log): () => void {
       write("error", "degraded", { replica, ...factsOf(error) }),
     rejoined: (replica: string) => write("info", "rejoined", { replica }),
     rot: (page: LivePage) => write("error", "rot", page),
+    healed: (page: HealedPage) => write("info", "healed", page),
     "checkpoint-postponed": (because: string, sinceMs: number) =>
       write("warning", "checkpoint-postponed", { because, sinceMs }),
     warning: (warning: Warning) => write("warning", "warning", warning),

@@ -4,7 +4,7 @@
  * dropin/better-replica.ts).
  */
 import { isStream, streamName } from "../address.ts";
-import { type Driver, type DriverName, isBusy, loadDriver } from "../driver.ts";
+import { type Driver, type DriverName, isBusy, isIdle, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { isThere, realPath } from "../lineage/describe.ts";
 import { descriptorHere } from "../lineage/open-here.ts";
@@ -191,21 +191,9 @@ export class Replica {
     return seen;
   }
 
-  /**
-   * Does a read that begins now see what is there now? While a transaction or an iterator is open it
-   * sees what that began with. Both keep SQLite from a VACUUM, which here has no file to write into, so
-   * that nothing else comes of it. Throws the driver's error if the connection is closed.
-   */
+  /** Does a read that begins now see what is there now? An open one sees what that began with. */
   #isFree(): boolean {
-    try {
-      this.#connection.exec("VACUUM INTO NULL");
-      return true;
-    } catch (error) {
-      const { message } = error as Error;
-      if (/non-text filename/.test(message)) return true;
-      if (/cannot VACUUM|busy executing/.test(message)) return false;
-      throw error;
-    }
+    return isIdle((sql) => this.#connection.exec(sql));
   }
 
   #deadline(target: Position, timeout: number): LockstepError {

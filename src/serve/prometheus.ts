@@ -12,8 +12,9 @@ export const PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 export interface Reading {
   readonly snapshot: Snapshot;
   readonly metrics: ReplicationMetrics;
-  /** How many pages have rotted. */
+  /** How many pages have rotted and are not healed, and how many are healed. */
   readonly rot: number;
+  readonly healed: number;
 }
 
 type Labels = Readonly<Record<string, string>>;
@@ -106,7 +107,8 @@ function ofTheWhole(out: Text): void {
     "Commits that waited for room in the ring.",
     (r) => r.metrics.ringWaits,
   );
-  one("rotten_pages", "gauge", "Pages found rotten since the opening.", (r) => r.rot);
+  one("rotten_pages", "gauge", "Pages found rotten, and not healed.", (r) => r.rot);
+  one("healed_pages_total", "counter", "Pages found rotten, and healed.", (r) => r.healed);
 }
 
 function ofReplicas(out: Text): void {

@@ -1,7 +1,7 @@
 /** What an observer keeps of the past: ten seconds a sample for an hour, and the newest events. */
 import { type Latencies, percentiles, since } from "../histogram.ts";
 import type { ReplicationMetrics } from "../metrics.ts";
-import type { ReplicationHandle } from "../observe.ts";
+import type { HealedPage, ReplicationHandle } from "../observe.ts";
 import type { Warning } from "../warning.ts";
 import { Proofs } from "./proof.ts";
 import type { RecordedEvent, Sample } from "./snapshot.ts";
@@ -103,6 +103,8 @@ export class Recorder {
       rejoined: (path: string) => this.note("info", `${path} holds all again`, ""),
       rot: ({ copy, page, owner }: { copy: string; page: number; owner: string | null }) =>
         this.note("error", `Page ${page} of ${copy} has rotted`, owner ?? ""),
+      healed: ({ copy, page, healedFrom }: HealedPage) =>
+        this.note("info", `Page ${page} of ${copy} is healed`, healedFrom ?? ""),
       checkpoint: () => {
         if (this.#postponed) this.note("info", "The checkpoint that was put off is done", "");
         this.#postponed = false;

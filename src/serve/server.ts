@@ -164,11 +164,12 @@ class Routes {
 
   #metrics(response: ServerResponse): void {
     const [handle, recorder] = [this.#handle, this.#recorder];
-    const { metrics } = handle;
+    const { metrics, status } = handle;
+    const { rot, healed } = status;
     const reading = {
       snapshot: snapshotOf(handle, recorder),
       metrics,
-      rot: handle.status.rot.length,
+      ...{ rot: rot.length, healed },
     };
     send(response, 200, PROMETHEUS_TYPE, prometheusText([reading]));
   }

@@ -106,6 +106,26 @@ export class SharedIndex implements Salts, Sums {
     return [...marks];
   }
 
+  /** How many pages the database has, by the header read last. */
+  get pages(): number {
+    return this.#words[5] as number;
+  }
+
+  /** Of which page each frame is, in their order, by the header read last; for whoever keeps writers out. */
+  framePages(): Uint32Array {
+    const pages = new Uint32Array(this.frames);
+    const bytes = new Uint8Array(pages.buffer);
+    for (let done = 0, at = INDEX_HEADER_SIZE; done < pages.length; ) {
+      const room = done === 0 ? FIRST_BLOCK_FRAMES : BLOCK_FRAMES;
+      const count = Math.min(room, pages.length - done);
+      const read = fs.readSync(this.#fd, bytes, done * 4, count * 4, at);
+      if (read < count * 4) throw new Error("the wal-index ends too early");
+      at = (Math.floor(at / BLOCK_SIZE) + 1) * BLOCK_SIZE;
+      done += count;
+    }
+    return pages;
+  }
+
   #take(): void {
     const words = this.#words;
     const size = this.#view.getUint16(14, !MACHINE_BIG_ENDIAN);

@@ -27,6 +27,7 @@ export class Still {
     ],
     waits: 0,
     rot: [],
+    healed: 0,
     warnings: [],
     failure: null,
   };

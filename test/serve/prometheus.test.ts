@@ -12,7 +12,7 @@ function textOf(...all: Still[]): string {
     all.map(({ handle }) => {
       const recorder = new Recorder(handle);
       recorder.close();
-      return { snapshot: snapshotOf(handle, recorder), metrics: handle.metrics, rot: 0 };
+      return { snapshot: snapshotOf(handle, recorder), metrics: handle.metrics, rot: 0, healed: 0 };
     }),
   );
 }

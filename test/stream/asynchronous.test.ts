@@ -108,7 +108,7 @@ describe("an asynchronous stream follows the primary", () => {
       [false, true],
     );
     assert.ok(snapshot.healthy);
-    const text = prometheusText([{ snapshot, metrics: replication.metrics, rot: 0 }]);
+    const text = prometheusText([{ snapshot, metrics: replication.metrics, rot: 0, healed: 0 }]);
     assert.match(text, /lockstep_replica_asynchronous\{.*archive.*\} 1/);
     while (archiveOf(db).lag > 0) await delay(5);
     assert.equal(archiveOf(db).position, replication.status.primary.position);

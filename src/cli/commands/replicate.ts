@@ -44,7 +44,7 @@ is made. PRIMARY must be in WAL mode; its mode is not changed.
                               LOCKSTEP_ before the name in capitals. An option counts before a
                               variable, that before the file
   --json                      one object a line: {"event": "in-step" | "listening" | "status" | "degraded" |
-                              "rejoined" | "rot" | "warning" | "warning-over" | "stopped", …}, or in the end {"error": {…}}
+                              "rejoined" | "rot" | "healed" | "warning" | "warning-over" | "stopped", …}, or in the end {"error": {…}}
 
 Exit status: 0 stopped, or in step with --once; 1 failed or refused; 2 wrong usage.
 
@@ -182,6 +182,7 @@ async function untilStopped(
   replication.on("degraded", (path, error) => say("degraded", { path, because: error.message }));
   replication.on("rejoined", (path) => say("rejoined", { path }));
   replication.on("rot", ({ copy, page, owner }) => say("rot", { copy, page, owner }));
+  replication.on("healed", (page) => say("healed", { ...page }));
   replication.on("warning", (warning) => say("warning", { ...warning }));
   replication.on("warning-over", (warning) => say("warning-over", { ...warning }));
   for (const warning of replication.status.warnings) say("warning", { ...warning });
@@ -252,6 +253,8 @@ function sentence(event: string, what: Facts): string {
       return `in step again: ${what["path"]}`;
     case "rot":
       return `page ${what["page"]} of ${what["copy"]} has rotted: lockstep scrub heals it`;
+    case "healed":
+      return `page ${what["page"]} of ${what["copy"]} is as it should be again`;
     case "warning":
       return `warning: ${what["what"]}. ${what["next"]}`;
     case "warning-over":

@@ -1,0 +1,118 @@
+/** Killed at each step of a healing: what was begun harms nothing, and is done the next time. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { DatabaseSync } from "../../src/index.ts";
+import { scrub } from "../../src/scrub.ts";
+import { withImage } from "../../src/wal/image.ts";
+import { Faults, type Kind, type Rule, skip } from "../faults/shim.ts";
+import { scratch } from "../scratch.ts";
+import { rot } from "../support/rot.ts";
+import { PAGE } from "./healing.ts";
+import { Subject } from "./random.ts";
+
+/** Rotten pages of the primary, and of the replica. */
+const BAD = [[17], [9, 11]] as const;
+/** How many calls of a kind are tried, if there are more. */
+const CALLS = 6;
+
+class Patient {
+  readonly faults: Faults;
+  readonly copies: readonly [string, string];
+
+  constructor(t: TestContext) {
+    const disks = join(scratch(t), "disks");
+    fs.mkdirSync(disks);
+    this.copies = new Subject(disks, 300).copies;
+    this.faults = new Faults(disks, scratch(t));
+  }
+
+  spoil(): void {
+    BAD.forEach((pages, i) => {
+      for (const page of pages) rot(this.copies[i] as string, page, PAGE, 300);
+    });
+  }
+
+  /** Until all is healed: its exit status, or the signal that ended it. */
+  live(...rules: readonly Rule[]): Promise<number | string> {
+    this.faults.set(...rules);
+    const script = join(import.meta.dirname, "heal-child.ts");
+    const pages = String(BAD.flat().length);
+    const child = spawn(process.execPath, ["--no-warnings", script, pages, ...this.copies], {
+      env: { ...process.env, ...this.faults.env },
+      stdio: ["ignore", "ignore", "inherit"],
+      detached: true, // a group of its own, which ends as a whole
+    });
+    return new Promise((resolve) =>
+      child.once("close", (code, signal) => resolve(signal ?? code ?? "")),
+    );
+  }
+
+  /** The pages that rot, as a reader of each copy finds them. */
+  read(): string[] {
+    return this.copies.flatMap((copy) =>
+      withImage(copy, (image) =>
+        BAD.flat().map((number) => {
+          const page = Buffer.alloc(PAGE);
+          image.read(number, 1, page);
+          return page.toString("base64");
+        }),
+      ),
+    );
+  }
+}
+
+const STEPS: readonly (readonly [Kind, string])[] = [
+  ["write", "*app.db-lockstep-rot"],
+  ["sync", "*app.db-lockstep-rot"],
+  ["write", "main/app.db-wal"],
+  ["write", "main/app.db-shm"],
+  ["sync", "main/app.db-wal"],
+  ["write", "replica/app.db-wal"],
+];
+
+describe("killed", { skip }, () => {
+  for (const [on, path] of STEPS) {
+    test(`at a ${on} of ${path}`, async (t) => {
+      const patient = new Patient(t);
+      const sound = patient.read();
+      patient.spoil();
+      const rotten = patient.read();
+      const rule = { on, path, does: "killgroup" } as const;
+      assert.equal(await patient.live({ ...rule, nth: 1e6 }), 0);
+      const calls = patient.faults.matched(0);
+      assert.ok(calls > 0);
+      assert.deepEqual(patient.read(), sound);
+      const times = Math.min(CALLS, calls);
+      for (let i = 1; i <= times; i++) {
+        patient.spoil();
+        const nth = Math.ceil((i * calls) / times);
+        assert.equal(await patient.live({ ...rule, nth }), "SIGKILL", `call ${nth} of ${calls}`);
+        patient.faults.set();
+        patient.read().forEach((page, at) => {
+          assert.ok(page === sound[at] || page === rotten[at], `call ${nth} of ${calls}`);
+        });
+        const [primary, replica] = patient.copies;
+        const db = new DatabaseSync(primary, { replicas: [replica] });
+        db.exec("UPDATE entry SET what = what WHERE n = 1");
+        db.close();
+        const report = await scrub(primary, [replica]);
+        assert.equal(report.sound, true);
+        assert.deepEqual(patient.read(), sound);
+      }
+    });
+  }
+});
+
+test("a page that its disk cannot read is healed, too", { skip }, async (t) => {
+  const patient = new Patient(t);
+  const sound = patient.read();
+  patient.spoil();
+  // Of the scrubber: the first chunk, each page of it, and the first of them when it is looked at again.
+  const rule: Rule = { on: "read", path: "replica/app.db", does: { error: "EIO" } };
+  void rule;
+  assert.equal(await patient.live(), 0);
+  assert.deepEqual(patient.read(), sound);
+});
