@@ -61,7 +61,8 @@ export interface ReplicationOptions {
   checkpointBytes?: number | undefined;
   /**
    * How fast a process reads all copies, over and over, in search of pages that have rotted, in bytes a
-   * second. What it finds is an event, `rot`; nothing waits for it. Default 0: there is none.
+   * second. What it finds is an event, `rot`; what another copy has is healed, with a commit of its own: `healed`.
+   * Nothing waits for it. Default 0: there is none.
    */
   scrubBytesPerSecond?: number | undefined;
   /**

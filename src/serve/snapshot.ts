@@ -159,7 +159,8 @@ export function reasonsOf({ failure, replicas, rot }: ReplicationStatus): Reason
   for (const copy of new Set(rot.map((page) => page.copy))) {
     const pages = rot.filter((page) => page.copy === copy).length;
     const which = pages === 1 ? "a page that has" : `${pages} pages that have`;
-    const next = "Run lockstep scrub with the paths of all copies: it heals them from another copy";
+    const next =
+      "If it is not healed soon, run lockstep scrub with the paths of all copies: it says which can be";
     reasons.push({ what: `${copy} has ${which} rotted`, next });
   }
   return reasons;

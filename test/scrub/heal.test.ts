@@ -146,9 +146,9 @@ describe("pages of every kind", () => {
       const [found] = await once(db.hub.replication, "rot");
       assert.deepEqual(found, { copy: scene[side], page: 1, owner: "sqlite_schema" });
       // That of the primary may not be written as it is, to begin a log.
-      if (side === "primary") db.exec("UPDATE t SET data = data WHERE n = 20");
+      if (side === "primary") db.exec("UPDATE t SET data = zeroblob(3000) WHERE n = 30");
       await isHealed;
-      assert.deepEqual(contentOf(db), content);
+      assert.deepEqual(contentOf(db).slice(0, 29), content.slice(0, 29));
       await endsSound(db);
     });
   }
@@ -196,7 +196,7 @@ describe("who reads meanwhile", () => {
     db.native.exec("BEGIN");
     db.native.all("SELECT count(*) FROM t");
     assert.equal(healer.heal(proposal), null);
-    db.native.exec("UPDATE t SET data = data WHERE n = 20");
+    db.native.exec("UPDATE t SET data = zeroblob(3000) WHERE n = 20");
     assert.equal(healer.heal(proposal), null);
     db.exec("COMMIT");
     assert.equal(healer.heal(proposal)?.length, 1);
@@ -295,7 +295,7 @@ describe("what has to wait", () => {
   test("another program is writing", (t) => {
     const { scene, proposal, db, healer } = proposed(t);
     const other = loadDriver(scene.driver).open(scene.primary, { timeout: 1000 });
-    other.exec("BEGIN IMMEDIATE; UPDATE t SET data = data WHERE n = 20");
+    other.exec("BEGIN IMMEDIATE; UPDATE t SET data = zeroblob(3000) WHERE n = 20");
     assert.equal(healer.heal(proposal), null);
     other.exec("COMMIT");
     assert.equal(healer.heal(proposal)?.length, 1);

@@ -13,6 +13,12 @@ test(`seed ${seed}: bits flipped in random pages are found, attributed and heale
   for (let round = 0; round < 5; round++) await subject.round(random, 8);
 });
 
+test(`seed ${seed}: the same while the copies are in use`, async (t) => {
+  const subject = new Subject(scratch(t), 1000);
+  const random = new Random(seed);
+  for (let round = 0; round < 2; round++) await subject.liveRound(random, 8);
+});
+
 test("canary: a flip that was not to be is noticed", async (t) => {
   const subject = new Subject(scratch(t), 500);
   rot(subject.copies[0], 3, 4096);

@@ -17,7 +17,7 @@ const PAGE = 4096;
 export class Subject {
   readonly copies: readonly [string, string];
   readonly #pages: number;
-  readonly #sound: readonly string[];
+  #sound: readonly string[];
 
   constructor(directory: string, rows: number) {
     const [main, replica] = ["main", "replica"].map((disk) => path.join(directory, disk)) as [
@@ -43,16 +43,47 @@ export class Subject {
     this.#pages = fs.statSync(this.copies[0]).size / PAGE;
   }
 
-  /** Flips a bit in each of `count` pages, in either copy, and has them healed. */
-  async round(random: Random, count: number): Promise<void> {
+  /** Flips a bit in each of `count` pages from `first` on, in either copy; which page in which. */
+  #flip(random: Random, count: number, first: number): Map<number, string> {
     const flipped = new Map<number, string>();
     while (flipped.size < count) {
-      const page = random.between(1, this.#pages);
+      const page = random.between(first, this.#pages);
       if (flipped.has(page)) continue;
       const copy = random.pick(this.copies);
       rot(copy, page, PAGE, random.below(PAGE), random.below(8));
       flipped.set(page, copy);
     }
+    return flipped;
+  }
+
+  /** The same while they are in use; not of page 1, where each commit may write. */
+  async liveRound(random: Random, count: number): Promise<void> {
+    const [primary, replica] = this.copies;
+    const rest = (copy: string): Buffer => fs.readFileSync(copy).subarray(PAGE);
+    const sound = rest(primary);
+    const flipped = this.#flip(random, count, 2);
+    const db = new DatabaseSync(primary, { replicas: [replica], scrubBytesPerSecond: 1e9 });
+    const left = new Map(flipped);
+    const alive = setInterval(() => {}, 1000);
+    await new Promise<void>((resolve) => {
+      db.replication?.on("healed", ({ page, copy, healedFrom }) => {
+        assert.equal(left.get(page), copy);
+        assert.equal(healedFrom, copy === primary ? replica : primary);
+        left.delete(page);
+        if (left.size === 0) resolve();
+      });
+    });
+    clearInterval(alive);
+    assert.deepEqual(db.replication?.status.rot, []);
+    db.close();
+    for (const copy of this.copies) assert.ok(rest(copy).equals(sound), "as it was");
+    assert.equal(digest(primary), digest(replica));
+    this.#sound = this.copies.map(digest);
+  }
+
+  /** Flips a bit in each of `count` pages, in either copy, and has them healed. */
+  async round(random: Random, count: number): Promise<void> {
+    const flipped = this.#flip(random, count, 1);
     const [primary, replica] = this.copies;
     const report = await scrub(primary, [replica]);
     const expected = [...flipped]

@@ -1,6 +1,6 @@
 /**
- * `npm run test:rot -- --flips 1000 --seed S`: flips a bit in each of so many random pages of either copy,
- * in rounds of a few, and has `scrub` find, attribute and heal them.
+ * `npm run test:rot -- --flips 1000 --seed S [--live]`: flips a bit in each of so many random pages of either copy,
+ * in rounds of a few, and has `scrub` find, attribute and heal them; with `--live` a process that has them in use.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -11,6 +11,7 @@ import { Subject } from "./random.ts";
 
 const { values } = parseArgs({
   options: {
+    live: { type: "boolean", default: false },
     flips: { type: "string", default: "1000" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 31)) },
   },
@@ -25,7 +26,8 @@ try {
   let rounds = 0;
   for (let done = 0; done < flips; rounds++) {
     const count = Math.min(flips - done, random.between(1, 20));
-    await subject.round(random, count);
+    if (values.live) await subject.liveRound(random, count);
+    else await subject.round(random, count);
     done += count;
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
