@@ -10,10 +10,11 @@ import { Trio } from "../degrade/trio.ts";
 import { assertAtRest } from "../support/files.ts";
 import { rot } from "../support/rot.ts";
 import { Scene } from "../support/scene.ts";
+import { takeAside } from "./healing.ts";
 
 const PAGE = 4096;
 
-test("a page that has rotted is an event, with its copy and its table; the next scrub heals it", async (t) => {
+test("a page that has rotted is an event, with its copy and its table; closed at once, a scrub heals it", async (t) => {
   const scene = Scene.make(t);
   scene.life((db) => db.put(30, 3000));
   rot(scene.replica, 5, PAGE, 100);
@@ -37,6 +38,8 @@ test("commits and checkpoints go on: nothing of it is rot", async (t) => {
   scene.life((db) => db.put(100, 3000));
   rot(scene.replica, 50, PAGE, 100); // this one is, and says that a pass went by
   const db = scene.open({ scrubBytesPerSecond: 20e6, checkpointBytes: 300_000 });
+  const pages: unknown[] = [];
+  db.hub.replication.on("rot", ({ copy, page }) => pages.push([copy, page]));
   const seen = once(db.hub.replication, "rot");
   let isDone = false;
   void seen.then(() => (isDone = true));
@@ -46,7 +49,6 @@ test("commits and checkpoints go on: nothing of it is rot", async (t) => {
     await delay(1);
   }
   assert.ok(db.happened.includes("checkpoint"));
-  const pages = db.hub.replication.status.rot.map(({ copy, page }) => [copy, page]);
   assert.deepEqual(pages, [[scene.replica, 50]]);
   db.abandon();
 });
@@ -70,6 +72,7 @@ test("a replica that has rotted is moved away: a new one is made of the primary,
   assert.deepEqual(await rejoined, [replica]);
   await trio.put(db, 1);
   db.close();
+  takeAside(replica);
   assertAtRest(trio.primary, trio.replicas);
   const { sound, rotten } = await scrub(trio.primary, trio.replicas);
   assert.deepEqual([sound, rotten], [true, []]);
