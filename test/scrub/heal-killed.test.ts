@@ -10,11 +10,12 @@ import { withImage } from "../../src/wal/image.ts";
 import { type Call, Faults, type Kind, type Rule, skip } from "../faults/shim.ts";
 import { scratch } from "../scratch.ts";
 import { rot } from "../support/rot.ts";
-import { PAGE } from "./healing.ts";
+import { PAGE, takeAside } from "./healing.ts";
 import { Subject } from "./random.ts";
 
 /** Rotten pages of the primary, and of the replica. */
 const BAD = [[17], [9, 11]] as const;
+const ALL = BAD.flat().length;
 /** How many calls of a kind are tried, if there are more. */
 const CALLS = 3;
 
@@ -35,16 +36,19 @@ class Patient {
     });
   }
 
-  /** Until all is healed: its exit status, or the signal that ended it. */
-  live(...rules: readonly Rule[]): Promise<number | string> {
+  /** Until so many are healed: its exit status, or the signal that ended it. */
+  live(count: number, ...rules: readonly Rule[]): Promise<number | string> {
     this.faults.set(...rules);
     const script = join(import.meta.dirname, "heal-child.ts");
-    const pages = String(BAD.flat().length);
-    const child = spawn(process.execPath, ["--no-warnings", script, pages, ...this.copies], {
-      env: { ...process.env, ...this.faults.env },
-      stdio: ["ignore", "ignore", "inherit"],
-      detached: true, // a group of its own, which ends as a whole
-    });
+    const child = spawn(
+      process.execPath,
+      ["--no-warnings", script, String(count), ...this.copies],
+      {
+        env: { ...process.env, ...this.faults.env },
+        stdio: ["ignore", "ignore", "inherit"],
+        detached: true, // a group of its own, which ends as a whole
+      },
+    );
     return new Promise((resolve) =>
       child.once("close", (code, signal) => resolve(signal ?? code ?? "")),
     );
@@ -64,6 +68,26 @@ class Patient {
   }
 }
 
+test("what has rotted is kept aside, and synced, before it is healed", { skip }, async (t) => {
+  const patient = new Patient(t);
+  patient.spoil();
+  assert.equal(await patient.live(ALL), 0);
+  const calls = patient.faults.record().filter(({ result }) => result >= 0);
+  for (const disk of ["main", "replica"]) {
+    const on = (kind: Kind): Call[] =>
+      calls.filter((call) => call.kind === kind && call.path === `${disk}/app.db-lockstep-rot`);
+    const kept = on("write").at(-1);
+    assert.ok(kept);
+    const synced = on("sync").find(({ begin }) => begin > kept.end);
+    assert.ok(synced, "it is synced");
+    const written = calls.find(
+      ({ kind, path, begin }) =>
+        kind === "write" && path === "main/app.db-wal" && begin > kept.begin,
+    );
+    assert.ok(written && written.begin > synced.end, "before the log is written");
+  }
+});
+
 const STEPS: readonly (readonly [Kind, string])[] = [
   ["write", "*app.db-lockstep-rot"],
   ["sync", "*app.db-lockstep-rot"],
@@ -81,7 +105,7 @@ describe("killed", { skip }, () => {
       patient.spoil();
       const rotten = patient.read();
       const rule = { on, path, does: "killgroup" } as const;
-      assert.equal(await patient.live({ ...rule, nth: 1e6 }), 0);
+      assert.equal(await patient.live(ALL, { ...rule, nth: 1e6 }), 0);
       const calls = patient.faults.matched(0);
       assert.ok(calls > 0);
       assert.deepEqual(patient.read(), sound);
@@ -89,7 +113,11 @@ describe("killed", { skip }, () => {
       for (let i = 1; i <= times; i++) {
         patient.spoil();
         const nth = Math.ceil((i * calls) / times);
-        assert.equal(await patient.live({ ...rule, nth }), "SIGKILL", `call ${nth} of ${calls}`);
+        assert.equal(
+          await patient.live(ALL, { ...rule, nth }),
+          "SIGKILL",
+          `call ${nth} of ${calls}`,
+        );
         patient.faults.set();
         patient.read().forEach((page, at) => {
           assert.ok(page === sound[at] || page === rotten[at], `call ${nth} of ${calls}`);
@@ -106,22 +134,24 @@ describe("killed", { skip }, () => {
   }
 });
 
-test("what has rotted is kept aside, and synced, before it is healed", { skip }, async (t) => {
+test("pages that the disk cannot read are healed, too", { skip }, async (t) => {
   const patient = new Patient(t);
-  patient.spoil();
-  assert.equal(await patient.live(), 0);
-  const calls = patient.faults.record().filter(({ result }) => result >= 0);
-  for (const disk of ["main", "replica"]) {
-    const on = (kind: Kind): Call[] =>
-      calls.filter((call) => call.kind === kind && call.path === `${disk}/app.db-lockstep-rot`);
-    const kept = on("write").at(-1);
-    assert.ok(kept);
-    const synced = on("sync").find(({ begin }) => begin > kept.end);
-    assert.ok(synced, "it is synced");
-    const written = calls.find(
-      ({ kind, path, begin }) =>
-        kind === "write" && path === "main/app.db-wal" && begin > kept.begin,
-    );
-    assert.ok(written && written.begin > synced.end, "before the log is written");
-  }
+  const sound = patient.read();
+  // All of the first 64 at once, and each when it is looked at: by the pass, to be named, to be healed.
+  const begun: Rule = { on: "open", path: "replica/app.db-lockstep-sums", does: { delay: 0 } };
+  const unreadable = {
+    on: "read",
+    path: "replica/app.db",
+    nth: "then",
+    times: 1 + 3 * 64,
+  } as const;
+  const ended = patient.live(64, begun, { ...unreadable, does: { error: "EIO" } });
+  assert.equal(await ended, 0);
+  assert.deepEqual(patient.read(), sound);
+  const kept = takeAside(patient.copies[1]);
+  assert.deepEqual(
+    kept.map(({ page }) => page),
+    Array.from({ length: 64 }, (_, i) => i + 1),
+  );
+  assert.ok(kept.every(({ bytes }) => bytes.equals(Buffer.alloc(PAGE))));
 });
