@@ -237,6 +237,20 @@ describe("what does not hold any more is not healed", () => {
     db.close();
   });
 
+  test("the page was written since, in a log of several blocks of the index", (t) => {
+    const { proposal, db, healer } = proposed(t, [5, 7], { checkpointBytes: 1 << 30 });
+    db.exec("CREATE TABLE big (data); INSERT INTO big VALUES (zeroblob(17000000))");
+    const [five, seven] = proposal.pages.map((remedy) => ({ ...proposal, pages: [remedy] }));
+    assert.ok(five && seven);
+    assert.equal(healer.heal(five)?.length, 1);
+    db.hub.gate();
+    db.exec("UPDATE t SET data = zeroblob(3000)");
+    const now = contentOf(db);
+    assert.deepEqual(healer.heal(seven), []);
+    assert.deepEqual(contentOf(db), now);
+    db.close();
+  });
+
   test("another program has written it, and nobody has seen that yet", (t) => {
     const { scene, proposal, db, healer } = proposed(t);
     const other = loadDriver(scene.driver).open(scene.primary, { timeout: 1000 });
