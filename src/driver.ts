@@ -60,7 +60,8 @@ function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boo
 
 /**
  * Is a connection in no transaction, and no iterator of its open? SQLite knows of both, and refuses a VACUUM then; this
- * one has no file to write into, so that nothing else comes of it. Throws the driver's error if it is closed.
+ * one has no file to write into, so that nothing else comes of it but this: outside of a transaction it ends
+ * `PRAGMA defer_foreign_keys`, as any statement does that reads. Throws the driver's error if it is closed.
  */
 export function isIdle(exec: (sql: string) => void): boolean {
   try {

@@ -220,6 +220,8 @@ export class Checkpointer {
       const replicas = this.#recorded.filter(
         (mirror) => !mirror.isStream && this.#roster.attached.includes(mirror),
       );
+      // durable: no file is folded into that was put in the primary's place
+      if (!this.#primary.hasItsName()) throw new Error("its file was removed or replaced");
       this.#backfiller.start([this.#primary, ...replicas]);
     }
     return this.#unlessLost(() => this.#backfiller.poll()) ?? false;

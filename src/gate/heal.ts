@@ -25,10 +25,8 @@
  * be the only one that writes, is in a transaction or has an iterator open. Where other programs write as they
  * like (`Primary.foreign`) nobody could tell, and rot is named only.
  */
-import fs from "node:fs";
 import { type Connection, isBusy, isDamaged, isIdle } from "../driver.ts";
 import type { LockstepError } from "../errors.ts";
-import { walPath } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { checksumOf, SumsFile } from "../lineage/sums.ts";
 import {
@@ -96,7 +94,7 @@ export class Healer {
     const { copy } = proposal;
     if (copy !== primary.path && !roster.attached.some(({ path }) => path === copy)) return [];
     // durable: the application's transactions go on
-    if (![...clients].every((client) => isIdle((sql) => client.exec(sql)))) return null;
+    if (![...clients].every(isAtRest)) return null;
     this.#see();
     const first = this.#underLock(proposal);
     if (first !== "begun") return first;
@@ -107,24 +105,24 @@ export class Healer {
     return [...begun, ...second];
   }
 
-  /** On the record beside the primary. */
+  /** On the record beside the primary, when that is written next: it is no reason to write it. */
   record(copy: string, pages: readonly Remedy[]): void {
     const named = pages.map(({ page }) => page).join(" ");
     const [from] = new Set(pages.map((each) => each.from));
-    this.#context.primary.sidecar.update(
-      {},
-      { event: ["healed", `rotten pages ${named} of ${copy}, from ${from}`] },
-    );
+    this.#context.primary.sidecar.note("healed", `rotten pages ${named} of ${copy}, from ${from}`);
   }
 
-  /** What was committed by now passes the gate. */
+  /** What was committed by now passes the gate, and the copy is the one that is opened by its name. */
   #see(): void {
-    const { gate, barrier, failure, fence } = this.#context;
+    const { primary, gate, barrier, failure, fence } = this.#context;
     const failed = failure();
     if (failed) throw failed;
     try {
       if (barrier) gate.handOver();
       else gate.pass();
+      primary.assertLogHasName();
+      // durable: nothing is done to a file that was put in the primary's place
+      if (!primary.hasItsName()) throw new Error("its file was removed or replaced");
     } catch (error) {
       throw fence(error);
     }
@@ -154,6 +152,16 @@ export class Healer {
 }
 
 // --- internal ---
+
+/** Asks first who knows by other means: the question to SQLite costs a transaction something. */
+function isAtRest(client: HubClient): boolean {
+  try {
+    return !client.transaction?.() && isIdle((sql) => client.exec(sql));
+  } catch (error) {
+    if (/not open/.test((error as Error).message)) return true; // closed, past the drop-in
+    throw error;
+  }
+}
 
 /**
  * All of the log is in the file: commits once, so that it begins anew. That writes page 1 as it is read, so it
@@ -190,26 +198,21 @@ function append(primary: Primary, remedies: readonly Remedy[]): readonly Remedy[
   const healed = remedies.filter(isOpen);
   if (healed.length === 0) return [];
 
-  const log = fs.openSync(walPath(primary.path), "r+");
-  try {
-    const head = Buffer.alloc(WAL_HEADER_SIZE);
-    readFully(log, head, 0, head.length, 0);
-    const header = decodeWalHeader(head);
-    if (!header || !sameSalts(header, index)) return [];
-    const size = frameSize(pageSize);
-    const bytes = new Uint8Array(healed.length * size);
-    let sums: Sums = { sum1, sum2 };
-    healed.forEach((remedy, i) => {
-      bytes.set(Buffer.from(remedy.bytes, "base64"), i * size + FRAME_HEADER_SIZE);
-      const commit = i === healed.length - 1 ? pages : 0;
-      sums = encodeFrameHeader(bytes, i * size, { page: remedy.page, commit }, sums, header);
-    });
-    writeFully(log, bytes, 0, bytes.length, frameOffset(frames + 1, pageSize));
-    const before = { frame: frames, sum1, sum2 };
-    const end = { frame: frames + healed.length, pages, ...sums };
-    const numbers = healed.map(({ page }) => page);
-    return new IndexWriter(primary.shm).append(header, before, numbers, end) ? healed : [];
-  } finally {
-    fs.closeSync(log);
-  }
+  const head = Buffer.alloc(WAL_HEADER_SIZE);
+  readFully(primary.log, head, 0, head.length, 0);
+  const header = decodeWalHeader(head);
+  if (!header || !sameSalts(header, index)) return [];
+  const size = frameSize(pageSize);
+  const bytes = new Uint8Array(healed.length * size);
+  let sums: Sums = { sum1, sum2 };
+  healed.forEach((remedy, i) => {
+    bytes.set(Buffer.from(remedy.bytes, "base64"), i * size + FRAME_HEADER_SIZE);
+    const commit = i === healed.length - 1 ? pages : 0;
+    sums = encodeFrameHeader(bytes, i * size, { page: remedy.page, commit }, sums, header);
+  });
+  writeFully(primary.log, bytes, 0, bytes.length, frameOffset(frames + 1, pageSize));
+  const before = { frame: frames, sum1, sum2 };
+  const end = { frame: frames + healed.length, pages, ...sums };
+  const numbers = healed.map(({ page }) => page);
+  return new IndexWriter(primary.shm).append(header, before, numbers, end) ? healed : [];
 }

@@ -9,7 +9,7 @@
  * Others that write may fold as well, at any moment: then the record says so all the time.
  *
  * The descriptors of the file and of its `-shm` are kept until both connections are closed: closing
- * either drops the application's locks. Only heal.ts writes to one, the `-shm`.
+ * either drops the application's locks. Only heal.ts writes to one, the `-shm`, and to the log.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -31,6 +31,7 @@ import {
   isTight,
   leadsTo,
   openGuard,
+  openWriter,
   rewriteLog,
 } from "../targets/file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
@@ -59,7 +60,7 @@ export class Primary {
   #admin: Connection | null = null;
   #folder: Connection | null = null;
   file = -1;
-  #log = -1;
+  log = -1;
   #logSize = 0;
   shm = -1;
   #index: SharedIndex | null = null;
@@ -107,9 +108,7 @@ export class Primary {
   }
 
   mayWrite(timeout = LOCK_WAIT_MS): Connection {
-    const connection = this.#driver.open(this.path, { timeout });
-    connection.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
-    return connection;
+    return openWriter(this.#driver, this.path, timeout);
   }
 
   get walMode(): boolean {
@@ -139,7 +138,7 @@ export class Primary {
   #watchLog(): void {
     this.#guard ??= this.#newGuard();
     this.file = fs.openSync(this.path, "r");
-    this.#log = fs.openSync(`${this.path}-wal`, "r+");
+    this.log = fs.openSync(`${this.path}-wal`, "r+");
     this.shm = fs.openSync(`${this.path}-shm`, "r+");
     this.#index = new SharedIndex(this.shm);
     syncDirectory(path.dirname(this.path)); // durable: the log's name, primary
@@ -254,14 +253,14 @@ export class Primary {
 
   /** Reads log bytes. */
   readLog(into: Uint8Array, at: number, length: number, offset: number): void {
-    const n = readFully(this.#log, into, at, length, offset);
+    const n = readFully(this.log, into, at, length, offset);
     if (n !== length) throw new Error(`the log ends at byte ${offset + n}`);
   }
 
   /** @throws if the log's name is gone: what is synced then survives nothing */
   assertLogHasName(): void {
     // durable: not a nameless log
-    if (fs.fstatSync(this.#log).nlink === 0) throw new Error("the log was unlinked");
+    if (fs.fstatSync(this.log).nlink === 0) throw new Error("the log was unlinked");
   }
 
   /** Does its path still lead to it? Who opens another file there does not write to this one. */
@@ -272,7 +271,7 @@ export class Primary {
   /** The log is on stable storage, under its name. */
   syncLog(): void {
     this.assertLogHasName();
-    fs.fdatasyncSync(this.#log); // durable: the primary's log
+    fs.fdatasyncSync(this.log); // durable: the primary's log
   }
 
   /** Keeps every writer out until `release`, if it can be had within so many milliseconds. */
@@ -304,7 +303,7 @@ export class Primary {
     if (!this.tryStandStill(0)) return; // with the next commit, then
     try {
       const { frames } = this.readIndex();
-      this.#logSize = growLog(this.#log, frameOffset(frames + 1, pageSize));
+      this.#logSize = growLog(this.log, frameOffset(frames + 1, pageSize));
     } finally {
       this.release();
     }
@@ -381,9 +380,9 @@ export class Primary {
   #disconnecting(folded: boolean): (() => unknown)[] {
     // Whichever connection closes last would fold and unlink the log, if it may write.
     const [first, last] = folded ? [this.#guard, this.#admin] : [this.#admin, this.#guard];
-    const [file, log, shm, folder] = [this.file, this.#log, this.shm, this.#folder];
+    const [file, log, shm, folder] = [this.file, this.log, this.shm, this.#folder];
     this.#guard = this.#admin = this.#folder = this.#index = null;
-    this.file = this.#log = this.shm = -1;
+    this.file = this.log = this.shm = -1;
     return [
       () => folder?.close(),
       () => first?.close(),

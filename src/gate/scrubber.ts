@@ -8,7 +8,7 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isStream } from "../address.ts";
-import { InvariantError } from "../invariant.ts";
+import { LockstepError } from "../errors.ts";
 import type { LivePage, ReplicationEvents } from "../observe.ts";
 import type { Healer, Proposal, Remedy } from "./heal.ts";
 
@@ -17,7 +17,9 @@ export type Finding =
   | ({ readonly type: "rot" } & LivePage)
   /** It was named, and is as it should be again: a commit has written it anew. */
   | { readonly type: "sound"; readonly copy: string; readonly page: number }
-  /** It waits for the numbers of the pages that were healed, one JSON array a line. */
+  /** It was named, and is no page of the copy any more, or nobody knows what it should be. */
+  | { readonly type: "gone"; readonly copy: string; readonly page: number }
+  /** It waits for the numbers of the pages that were healed, one JSON array a line; null: it was tried in vain. */
   | ({ readonly type: "heal" } & Proposal);
 
 export interface Scrubbing {
@@ -34,6 +36,8 @@ export interface Scrubbing {
 /** How often it is tried to heal what was proposed, and how long in between, in milliseconds. */
 const TRIES = 100;
 const BETWEEN_TRIES_MS = 100;
+/** Then the thread is left alone for so many times what it took. */
+const REST = 10;
 
 export class Scrubber {
   /** What was found so far, and is not healed. */
@@ -70,6 +74,7 @@ export class Scrubber {
 
   #heed(finding: Finding): void {
     if (finding.type === "heal") this.#heal(finding, TRIES);
+    else if (finding.type === "gone") this.#take(finding.copy, finding.page);
     else if (finding.type === "sound") this.#isSound(finding.copy, finding.page, null);
     else {
       const { copy, page, owner } = finding;
@@ -79,42 +84,62 @@ export class Scrubber {
   }
 
   #heal(proposal: Proposal, tries: number): void {
-    if (this.#closed) return;
-    let healed: readonly Remedy[] | null = [];
+    const began = performance.now();
+    let healed: readonly Remedy[] | null = null; // those that are not are found again
+    let left = tries - 1;
     try {
       healed = this.#context.healer?.heal(proposal) ?? null;
     } catch (error) {
-      if (error instanceof InvariantError) throw error; // ours
-      // Fenced, which is told by whoever did it; or the log takes no more, as the next commit will find.
+      throwOurs(error);
+      left = 0;
     }
-    if (healed === null && tries > 1) {
-      setTimeout(() => this.#heal(proposal, tries - 1), BETWEEN_TRIES_MS).unref();
-      return;
-    }
-    const pages = healed ?? []; // those that were not are found again
-    this.#process.stdin?.write(`${JSON.stringify(pages.map(({ page }) => page))}\n`);
-    if (pages.length === 0) return;
-    this.#context.durable().then(
-      () => this.#isHealed(proposal.copy, pages),
-      () => {}, // fenced
-    );
+    if (healed && healed.length > 0) this.#finish(proposal.copy, healed);
+    const rest = REST * (performance.now() - began);
+    if (healed === null && left > 0) {
+      this.#after(Math.max(rest, BETWEEN_TRIES_MS), () => this.#heal(proposal, left));
+    } else this.#after(rest, () => this.#answer(healed));
+  }
+
+  /** What was healed passes the gate. */
+  #finish(copy: string, pages: readonly Remedy[]): void {
+    this.#context.durable().then(() => this.#isHealed(copy, pages), throwOurs);
+  }
+
+  #after(milliseconds: number, work: () => void): void {
+    setTimeout(() => !this.#closed && work(), milliseconds).unref();
+  }
+
+  #answer(healed: readonly Remedy[] | null): void {
+    const pages = healed?.map(({ page }) => page) ?? null;
+    this.#process.stdin?.write(`${JSON.stringify(pages)}\n`);
   }
 
   #isHealed(copy: string, pages: readonly Remedy[]): void {
     if (this.#closed) return;
-    try {
-      this.#context.healer?.record(copy, pages);
-    } catch {
-      // Whoever next writes the record, at a checkpoint, finds out why, and says it.
-    }
+    this.#context.healer?.record(copy, pages);
     for (const { page, from } of pages) this.#isSound(copy, page, from);
   }
 
   #isSound(copy: string, page: number, healedFrom: string | null): void {
-    const found = this.rot.find((each) => each.copy === copy && each.page === page);
+    const found = this.#take(copy, page);
     if (!found) return;
-    this.rot = this.rot.filter((each) => each !== found);
     this.healed++;
     this.#context.tell("healed", { ...found, healedFrom });
   }
+
+  /** It is rotten no more. */
+  #take(copy: string, page: number): LivePage | null {
+    const found = this.rot.find((each) => each.copy === copy && each.page === page) ?? null;
+    this.rot = this.rot.filter((each) => each !== found);
+    return found;
+  }
+}
+
+/**
+ * What fenced the connections is told by whoever did it, and what the system or SQLite says is found by the next
+ * commit, if it lasts. Anything else is a defect of ours, and stops the process.
+ */
+function throwOurs(error: unknown): void {
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  if (!(error instanceof LockstepError) && code === undefined && errcode === undefined) throw error;
 }

@@ -122,6 +122,8 @@ export class Sidecar {
   #unwritten: readonly Position[] = [];
   /** Did the last transaction fail? Then nobody knows which version stands there. */
   #inDoubt = false;
+  /** Events that are on record with the next update. */
+  #noted: (readonly [at: string, what: string, detail: string])[] = [];
   readonly #inode: number;
 
   private constructor(copy: string, connection: Connection, role: Role, driver: DriverName) {
@@ -197,11 +199,12 @@ export class Sidecar {
       this.#putState(this.#unwritten);
       if (forget) connection.exec("DELETE FROM history");
       insertHistory(connection, history);
-      if (event) {
-        connection.all("INSERT INTO event(at,what,detail) VALUES(?,?,?)", now(), ...event);
+      const events = event ? [...this.#noted, [now(), ...event] as const] : this.#noted;
+      for (const each of events) {
+        connection.all("INSERT INTO event(at,what,detail) VALUES(?,?,?)", ...each);
       }
       if (history.length > 0) prune(connection, "history", HISTORY_MAX);
-      if (event) prune(connection, "event", EVENTS_MAX);
+      if (events.length > 0) prune(connection, "event", EVENTS_MAX);
       connection.exec("COMMIT");
     } catch (error) {
       this.#state = before;
@@ -211,11 +214,16 @@ export class Sidecar {
     }
     this.#version++;
     this.#inDoubt = this.#isAmended = false;
-    this.#unwritten = [];
+    this.#unwritten = this.#noted = [];
     this.#history = forget ? [...history] : [...this.#history, ...history];
   }
 
-  /** The same for what commits wait for: with one sync, as long as it fits beside the record. */
+  /** An event for which nothing is written now: it goes with the next update, at the latest at the close. */
+  note(what: string, detail: string): void {
+    this.#noted = [...this.#noted, [now(), what, detail] as const].slice(-EVENTS_MAX);
+  }
+
+  /** The same as `update` for what commits wait for: with one sync, as long as it fits beside the record. */
   amend(change: Partial<SidecarState>, history: readonly Position[] = []): void {
     this.#assertNamed();
     const [copyId, version] = [this.#state.copyId, this.#version];
@@ -241,7 +249,7 @@ export class Sidecar {
     try {
       const isNamed = this.#isNamed(); // what has its name now may be another's
       if (this.#state.databaseId !== null) {
-        if (this.#isAmended) this.update({}); // durable: all of it is on record
+        if (this.#isAmended || this.#noted.length > 0) this.update({}); // durable: all of it is on record
         this.#put("owner", null);
       } else if (isNamed) fs.rmSync(sidecarPath(this.copy), { force: true });
       if (isNamed) this.#amendments.remove();

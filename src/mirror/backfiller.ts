@@ -14,7 +14,7 @@ import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
 import { type Ahead, AheadSummer } from "../lineage/keeper.ts";
-import { checkpoint, openGuard } from "../targets/file.ts";
+import { checkpoint, leadsTo, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
 const { primary, driver: name, memory, port, ...data } = workerData as BackfillerData;
@@ -49,6 +49,7 @@ port.on("message", (command: BackfillCommand) => {
 function backfill(path: string, wanted: () => boolean): number {
   const file = files.get(path) ?? fs.openSync(path, "r");
   files.set(path, file);
+  if (!leadsTo(path, file)) throw new Error("its file was removed or replaced");
   const connection = driver.open(path, { timeout: 0 });
   let guard: Connection | null = null;
   try {

@@ -48,20 +48,27 @@ const BETWEEN_PASSES_MS = 60_000;
 const TRIES = 100;
 const BETWEEN_TRIES_MS = 20;
 
+/** How large the file may become in which a copy's pages are kept aside, in bytes; then they are named only. */
+const KEPT_BYTES = 64 << 20;
+/** How often a page is kept aside that is read differently each time. */
+const KEPT_TIMES = 3;
 /** How often pages are looked at anew whose healing came to nothing, because something had changed meanwhile. */
 const PROPOSALS = 5;
 
 const driver = loadDriver("node:sqlite");
 const { copies, bytesPerSecond, heals } = JSON.parse(process.argv[2] as string) as ScrubberJob;
-/** The pages that were named and not seen to be as they should since, by `nameOf`. */
-const told = new Set<string>();
-/** Those that were kept aside, and what they were then. */
-const kept = new Map<string, number>();
+/** The pages of each copy that were named and not seen to be as they should since. */
+const told = new Map(copies.map((copy) => [copy, new Set<number>()]));
+/** Those that were kept aside, by `nameOf`, and what they were then. */
+const kept = new Map<string, Set<number>>();
+/** Is it worth while to propose something in this pass? */
+let proposes = heals;
 const input = createInterface({ input: process.stdin });
 input.on("close", () => process.kill(process.pid, "SIGKILL")); // not exit: see stream/image-child.ts
 
 for (;;) {
   const began = performance.now();
+  proposes = heals;
   for (const copy of copies) {
     try {
       await pass(copy);
@@ -75,9 +82,10 @@ for (;;) {
 /** Reads all pages of a copy once. */
 async function pass(copy: string): Promise<void> {
   const folded = await atRest(copy);
-  const sums = folded?.sums ? SumsFile.open(copy, "r") : null;
-  if (!sums) return;
-  if (folded?.file.size !== String((folded?.sums?.pages ?? 0) * sums.pageSize)) return sums.close();
+  if (!folded) return;
+  const sums = folded.sums ? SumsFile.open(copy, "r") : null;
+  if (!sums) return forget(copy, 0);
+  if (folded.file.size !== String((folded.sums?.pages ?? 0) * sums.pageSize)) return sums.close();
   const fd = fs.openSync(copy, "r");
   try {
     const size = sums.pageSize;
@@ -86,19 +94,22 @@ async function pass(copy: string): Promise<void> {
     for (let first = 1; first <= sums.length; first += perChunk) {
       const began = performance.now();
       const count = readPages(fd, bytes, first, perChunk, size);
-      const rotten: number[] = [];
+      const suspects: number[] = [];
       for (const [i, entry] of sums.read(first, count).entries()) {
         const page = first + i;
-        if (isAs(entry, page, bytes.subarray(i * size, (i + 1) * size))) {
-          if (told.delete(nameOf(copy, page))) say({ type: "sound", copy, page });
-        } else if (page !== lockPage(size) && (await look(copy, fd, sums, page))) rotten.push(page);
+        if (!isAs(entry, page, bytes.subarray(i * size, (i + 1) * size))) suspects.push(page);
+        else if (told.get(copy)?.delete(page)) {
+          say({ type: entry === 0 ? "gone" : "sound", copy, page });
+        }
       }
+      const rotten = (await look(copy, fd, sums, suspects)).map(({ page }) => page);
       name(copy, rotten);
-      if (heals) await heal(copy, fd, sums, rotten);
+      await heal(copy, fd, sums, rotten);
       await delay(
         Math.max(0, began + ((count * size) / bytesPerSecond) * 1000 - performance.now()),
       );
     }
+    forget(copy, sums.length);
   } finally {
     fs.closeSync(fd);
     sums.close();
@@ -106,7 +117,7 @@ async function pass(copy: string): Promise<void> {
 }
 
 /** What its file holds, once no fold is under way; null if there is no such moment. */
-async function atRest(copy: string): Promise<SidecarState["folded"]> {
+async function atRest(copy: string): Promise<Settled["folded"] | null> {
   for (let tries = 0; tries < TRIES; tries++) {
     const state = settled(copy);
     if (state) return state.folded;
@@ -125,64 +136,66 @@ interface Rotten {
   readonly bytes: Buffer;
   readonly entry: number;
   readonly folded: Position;
-  /** What it should be; null if no copy has it, or their entries differ. */
-  readonly remedy: Remedy | null;
 }
 
-/** Looks again, at a moment when nothing of it changes; null if it has not rotted. */
+/** Looks again, at a moment when nothing of them changes: those pages that have rotted. */
 async function look(
   copy: string,
   fd: number,
   sums: SumsFile,
-  page: number,
-): Promise<Rotten | null> {
-  const bytes = Buffer.alloc(sums.pageSize);
-  for (let tries = 0; tries < TRIES; tries++) {
+  pages: readonly number[],
+): Promise<readonly Rotten[]> {
+  for (let tries = 0; pages.length > 0 && tries < TRIES; tries++) {
     const before = settled(copy);
-    if (before) {
-      readPages(fd, bytes, page, 1, bytes.length);
-      const [entry = 0] = sums.read(page, 1);
-      const isLogged = isInLog(copy, page);
+    if (before?.folded.sums) {
       const { position: folded } = before.folded;
-      const remedy = remedyOf(copy, folded, page, entry);
+      const found = pages.map((page) => {
+        const bytes = Buffer.alloc(sums.pageSize);
+        readPages(fd, bytes, page, 1, bytes.length);
+        const [entry = 0] = sums.read(page, 1);
+        return { page, bytes, entry, folded };
+      });
+      const logged = loggedIn(copy);
       if (JSON.stringify(before) === JSON.stringify(settled(copy))) {
-        if (isLogged || isAs(entry, page, bytes)) return null;
-        return { page, bytes, entry, folded, remedy };
+        return found.filter(
+          ({ page, bytes, entry }) =>
+            page !== lockPage(bytes.length) && !logged.has(page) && !isAs(entry, page, bytes),
+        );
       }
     }
     await delay(BETWEEN_TRIES_MS);
   }
-  return null;
+  return [];
 }
 
-/** The page, from another copy whose file holds the same; null if none has it, or an entry says otherwise. */
-function remedyOf(copy: string, folded: Position, page: number, entry: number): Remedy | null {
-  let remedy: Remedy | null = null;
-  for (const from of copies) {
-    const state = from === copy ? null : settled(from);
-    if (!state || !samePosition(state.folded.position, folded)) continue;
-    const sums = SumsFile.open(from, "r");
+/** Those pages that another copy has whose file holds the same; none of which an entry says otherwise. */
+function remediesOf(copy: string, rotten: readonly Rotten[]): Remedy[] {
+  const remedies = new Map<number, Remedy>();
+  const contested = new Set<number>();
+  const others = copies.filter((each) => each !== copy);
+  for (const from of others) {
+    const state = settled(from);
+    const [first] = rotten;
+    if (!first || !state || !samePosition(state.folded.position, first.folded)) continue;
+    const sums = state.folded.sums ? SumsFile.open(from, "r") : null;
     if (!sums) continue;
-    const [other = 0] = sums.read(page, 1);
-    sums.close();
-    if (other !== 0 && other !== entry) return null;
-    const bytes = pageOf(from, page, sums.pageSize);
-    if (checksumOf(page, bytes) !== entry || isInLog(from, page)) continue;
-    remedy ??= { page, entry, from, bytes: bytes.toString("base64") };
+    const fd = fs.openSync(from, "r");
+    const logged = loggedIn(from);
+    const bytes = Buffer.alloc(sums.pageSize);
+    try {
+      for (const { page, entry } of rotten) {
+        const [other = 0] = sums.read(page, 1);
+        if (other !== 0 && other !== entry) contested.add(page);
+        readPages(fd, bytes, page, 1, bytes.length);
+        if (remedies.has(page) || logged.has(page) || checksumOf(page, bytes) !== entry) continue;
+        remedies.set(page, { page, entry, from, bytes: bytes.toString("base64") });
+      }
+    } finally {
+      fs.closeSync(fd);
+      sums.close();
+    }
   }
-  return remedy;
-}
-
-/** A page of another copy's file. */
-function pageOf(copy: string, page: number, size: number): Buffer {
-  const fd = fs.openSync(copy, "r");
-  try {
-    const bytes = Buffer.alloc(size);
-    readPages(fd, bytes, page, 1, size);
-    return bytes;
-  } finally {
-    fs.closeSync(fd);
-  }
+  return [...remedies.values()].filter(({ page }) => !contested.has(page));
 }
 
 /** Reads pages; those that the disk cannot read are zeroes. @returns how many the file has of them */
@@ -210,40 +223,49 @@ async function heal(
   pages: readonly number[],
 ): Promise<void> {
   let left = pages;
-  for (let tries = 0; left.length > 0 && tries < PROPOSALS; tries++) {
-    const looks = [];
-    for (const page of left) looks.push(await look(copy, fd, sums, page));
-    const found = looks.filter((each) => each?.remedy) as (Rotten & { remedy: Remedy })[];
-    const [folded] = found.map((each) => each.folded);
-    if (!folded) return;
-    const together = found.filter((each) => samePosition(each.folded, folded));
-    if (!keepAside(copy, together)) return;
-    const remedies = together.map(({ remedy }) => remedy);
+  for (let tries = 0; proposes && left.length > 0 && tries < PROPOSALS; tries++) {
+    const rotten = await look(copy, fd, sums, left);
+    const remedies = remediesOf(copy, rotten);
+    const [folded] = rotten.map((each) => each.folded);
+    if (!folded || remedies.length === 0) return;
+    const proposed = new Set(remedies.map(({ page }) => page));
+    if (
+      !keepAside(
+        copy,
+        rotten.filter(({ page }) => proposed.has(page)),
+      )
+    )
+      return;
     say({ type: "heal", copy, folded, pages: remedies });
     const [answer] = await once(input, "line");
-    const healed = new Set(JSON.parse(answer) as number[]);
-    for (const page of healed) told.delete(nameOf(copy, page));
-    left = left.filter((page) => !healed.has(page));
+    const healed = JSON.parse(answer) as number[] | null;
+    proposes = healed !== null;
+    for (const page of healed ?? []) told.get(copy)?.delete(page);
+    left = left.filter((page) => !healed?.includes(page));
   }
 }
 
-/** @returns false if the disk does not take them */
+/** @returns false if the disk does not take them, or so much was kept that it should not */
 function keepAside(copy: string, rotten: readonly Rotten[]): boolean {
-  const log = new RotLog(copy);
+  const log = new RotLog(copy, KEPT_BYTES);
   try {
     for (const { page, bytes, entry } of rotten) {
       const is = checksumOf(page, bytes);
-      if (kept.get(nameOf(copy, page)) === is) continue;
+      const before = kept.get(nameOf(copy, page)) ?? new Set();
+      if (before.has(is) || before.size >= KEPT_TIMES) continue;
       log.add(page, bytes, is, entry); // durable: a rotten page is kept aside before it is healed
     }
     log.finish(); // durable: and synced, before it is healed
-    for (const { page, bytes } of rotten) kept.set(nameOf(copy, page), checksumOf(page, bytes));
-    return true;
   } catch {
     return false; // it is named, and stays as it is
   } finally {
     log.close();
   }
+  for (const { page, bytes } of rotten) {
+    const before = kept.get(nameOf(copy, page)) ?? new Set();
+    if (before.size < KEPT_TIMES) kept.set(nameOf(copy, page), before.add(checksumOf(page, bytes)));
+  }
+  return true;
 }
 
 interface Settled extends Pick<SidecarState, "generation"> {
@@ -254,29 +276,40 @@ interface Settled extends Pick<SidecarState, "generation"> {
 function settled(copy: string): Settled | null {
   try {
     const state = readSidecar(driver, copy)?.state;
-    if (!state?.folded?.sums || state.folding) return null;
+    if (!state?.folded || state.folding) return null;
     return { folded: state.folded, generation: state.generation };
   } catch {
     return null; // read while it was written
   }
 }
 
-function isInLog(copy: string, page: number): boolean {
-  let found = false;
+/** The pages that its log holds. */
+function loggedIn(copy: string): ReadonlySet<number> {
+  const logged = new Set<number>();
   scanLog(walPath(copy), (_, pages) => {
-    found ||= pages.has(page);
+    for (const page of pages.keys()) logged.add(page);
   });
-  return found;
+  return logged;
 }
 
 /** Names those that were not named yet. */
 function name(copy: string, pages: readonly number[]): void {
-  const anew = pages.filter((page) => !told.has(nameOf(copy, page)));
+  const named = told.get(copy);
+  const anew = pages.filter((page) => !named?.has(page));
   if (anew.length === 0) return;
   const owners = ownersOf(anew, copies.find((each) => each !== copy) ?? copy);
   for (const page of anew) {
-    told.add(nameOf(copy, page));
+    named?.add(page);
     say({ type: "rot", copy, page, owner: owners.get(page) ?? null });
+  }
+}
+
+/** A copy has no page beyond `pages` of which it is known what it should be. */
+function forget(copy: string, pages: number): void {
+  for (const page of told.get(copy) ?? []) {
+    if (page <= pages) continue;
+    told.get(copy)?.delete(page);
+    say({ type: "gone", copy, page });
   }
 }
 

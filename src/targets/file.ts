@@ -247,6 +247,19 @@ export function openGuard(driver: Driver, file: string): Connection {
   }
 }
 
+/** A connection that may write, and folds the log only when it is asked to, or closed last. */
+export function openWriter(driver: Driver, file: string, timeout: number): Connection {
+  const connection = driver.open(file, { timeout });
+  try {
+    connection.exec("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0");
+    return connection;
+  } catch (error) {
+    // durable: what cannot be used is not left open. Closed last it would fold and unlink the log
+    connection.close();
+    throw error;
+  }
+}
+
 /** Does a path lead to the file that a descriptor was opened on? */
 export function leadsTo(path: string, fd: number): boolean {
   const [there, here] = [fs.statSync(path, { throwIfNoEntry: false }), fs.fstatSync(fd)];

@@ -12,7 +12,7 @@ import { checksumOf, sumsPath } from "../../src/lineage/sums.ts";
 import { lockPage } from "../../src/wal/image.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { rot } from "../support/rot.ts";
-import { type OpenOptions, Scene } from "../support/scene.ts";
+import { type Db, type OpenOptions, Scene } from "../support/scene.ts";
 import {
   CONTENT,
   contentElsewhere,
@@ -318,6 +318,14 @@ describe("what has to wait", () => {
     db.close();
   });
 
+  test("nobody waits for a connection that was closed past the drop-in", (t) => {
+    const { db, proposal, healer } = proposed(t);
+    db.native.close();
+    assert.equal(healer.heal(proposal)?.length, 1);
+    db.hub.disconnect(null, () => {});
+    db.scene.assertAtRest();
+  });
+
   test("page 1 of the primary has rotted: no log is begun with it", (t) => {
     const scene = Scene.make(t);
     filled(scene);
@@ -337,11 +345,87 @@ describe("what has to wait", () => {
     const proposal = proposalFor(scene.replica, scene.primary, 1, 5);
     const db = scene.open();
     rottenInUse(scene.primary, [1], 0);
-    assert.equal((db.hub.healer as Healer).heal(proposal), null);
+    const healer = db.hub.healer as Healer;
+    assert.equal(healer.heal(proposal), null);
+    const open = (): number => fs.readdirSync("/proc/self/fd").length;
+    const before = process.platform === "linux" ? open() : 0;
+    for (let i = 0; i < 10; i++) assert.equal(healer.heal(proposal), null);
+    if (process.platform === "linux") assert.equal(open(), before, "what was opened is closed");
     assert.equal(db.hub.failure, null);
     rottenInUse(scene.primary, [1], 0);
     db.close();
   });
+});
+
+/** As an operator would: `mv restored.db app.db`, while the application runs. */
+function replace({ scene, native }: Db): { assertUntouched: () => void; putBack: () => void } {
+  const { primary, root } = scene;
+  const [restored, away] = [`${root}/restored.db`, `${root}/away.db`];
+  native.exec(`VACUUM INTO '${restored}'`);
+  const other = loadDriver(scene.driver).open(restored);
+  other.exec("PRAGMA journal_mode=WAL; DELETE FROM t WHERE n > 1");
+  other.close();
+  const bytes = fs.readFileSync(restored);
+  const beside = (): unknown[] => [
+    fs.readFileSync(`${primary}-wal`).subarray(0, 32),
+    fs.statSync(`${primary}-wal`).ino,
+    fs.statSync(`${primary}-shm`).ino,
+    fs.statSync(`${primary}-shm`).size,
+  ];
+  const before = beside();
+  fs.renameSync(primary, away);
+  fs.renameSync(restored, primary);
+  return {
+    assertUntouched() {
+      assert.ok(fs.readFileSync(primary).equals(bytes), "the file is as it was");
+      assert.deepEqual(beside(), before, "the log goes on, and its index");
+    },
+    putBack() {
+      fs.renameSync(primary, restored);
+      fs.renameSync(away, primary);
+    },
+  };
+}
+
+describe("a file that was put in the primary's place while it is in use", () => {
+  const error = { code: "ERR_LOCKSTEP_PRIMARY_IO", message: /its file was removed or replaced/ };
+
+  test("nothing of it is changed by a healing", (t) => {
+    const { scene, proposal, db, healer } = proposed(t);
+    db.put(1);
+    const { assertUntouched, putBack } = replace(db);
+    assert.throws(() => healer.heal(proposal), error);
+    assertUntouched();
+    assert.equal(db.hub.failure?.code, error.code);
+    db.abandon();
+    putBack();
+    scene.life((again) => again.put(1));
+  });
+
+  test("no log is folded into it ahead", (t) => {
+    const { scene, db } = proposed(t, [5], { checkpointBytes: 300_000 });
+    while (!scene.sidecar(scene.primary).state.folding) db.put(1, 3000); // it is about to be
+    const { assertUntouched, putBack } = replace(db);
+    assert.throws(() => {
+      for (let i = 0; i < 10_000; i++) db.exec("UPDATE t SET data = randomblob(3000) WHERE n = 1");
+    }, error);
+    assertUntouched();
+    db.abandon();
+    putBack();
+    scene.life((again) => again.put(1));
+  });
+});
+
+test("a healing is no reason to write the record: it is on it with what is written next", (t) => {
+  const { scene, proposal, db, healer } = proposed(t);
+  const pages = healer.heal(proposal);
+  assert.equal(pages?.length, 1);
+  db.hub.gate();
+  const before = fs.readFileSync(`${scene.primary}-lockstep`);
+  healer.record(proposal.copy, pages ?? []);
+  assert.ok(fs.readFileSync(`${scene.primary}-lockstep`).equals(before));
+  db.close();
+  assert.deepEqual(scene.events(scene.primary).slice(-2), ["healed", "closed"]);
 });
 
 describe("what no checksum can tell is named only", () => {
