@@ -69,7 +69,7 @@ const QUIET_MS = 128;
 /** How often it is looked whether the replicas have come in, in milliseconds. */
 const COMING_MS = 10;
 /** How long a start waits for the deputy to hold the log, in milliseconds; else it does so later. */
-const DEPUTY_MS = 1000;
+const DEPUTY_MS = 5000;
 const HOLD_LOG_MS = 30_000;
 /** Others write while the copies are looked at: how often a start is tried that they were in the way of. */
 const TRIES = 10;

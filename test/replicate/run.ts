@@ -97,7 +97,13 @@ async function kills(world: World, isOver: () => boolean): Promise<Replicate> {
 /** Did it read any file whole? */
 function counted({ work }: Said): void {
   if (work.length === 0) begun.quickly++;
-  else begun.whole++;
+  else {
+    begun.whole++;
+    console.log(
+      `begun again after ${begun.quickly + begun.whole + begun.killedBefore} others:`,
+      work,
+    );
+  }
 }
 
 /** A database, writers for so many seconds, and what follows them; checked in the end. */
