@@ -18,7 +18,6 @@ import { Random } from "../crash/random.ts";
 import { DRIVERS } from "../support/drivers.ts";
 import { useInstalled } from "../support/installed.ts";
 import { type Fault, faults, type Point, pointsFor, tell, thinned } from "./matrix.ts";
-
 import { phases } from "./phases.ts";
 import { Sweep } from "./sweep.ts";
 

@@ -4,7 +4,6 @@ import { Random } from "../crash/random.ts";
 import { DRIVERS } from "../support/drivers.ts";
 import { runs, seed } from "../support/seed.ts";
 import { faults, pointsFor, tell, thinned } from "./matrix.ts";
-
 import { phases } from "./phases.ts";
 import { skip } from "./shim.ts";
 import { Sweep } from "./sweep.ts";

@@ -97,6 +97,15 @@ test("the next transaction of the record holds all of it, and what amended it be
   assert.deepEqual(plain(history), [at(1, 1), at(1, 2), at(1, 3)]);
 });
 
+/** The path of a copy whose record was closed, at timeline 2. */
+function closed(t: TestContext): string {
+  const copy = path.join(scratch(t), "a.db");
+  const first = Sidecar.open(driver, copy, "primary");
+  first.update({ databaseId: "db", timeline: 2 });
+  first.close();
+  return copy;
+}
+
 test("whoever opens it puts it into the record before anything else amends that", (t) => {
   const first = opened(t);
   first.amend({ timeline: 2 }, [at(1, 2)]);
@@ -114,10 +123,7 @@ test("whoever opens it puts it into the record before anything else amends that"
 });
 
 test("a record that is put back from before it was opened is amended by nothing", (t) => {
-  const copy = path.join(scratch(t), "a.db");
-  const first = Sidecar.open(driver, copy, "primary");
-  first.update({ databaseId: "db", timeline: 2 });
-  first.close();
+  const copy = closed(t);
   const before = fs.readFileSync(sidecarPath(copy));
   const second = Sidecar.open(driver, copy, "primary");
   second.amend({ timeline: 3, folding: true });
@@ -130,10 +136,7 @@ test("a record that is put back from before it was opened is amended by nothing"
 });
 
 test("a record of the format before, which nothing amends, is read, and written in this one", (t) => {
-  const copy = path.join(scratch(t), "a.db");
-  const first = Sidecar.open(driver, copy, "primary");
-  first.update({ databaseId: "db", timeline: 2 });
-  first.close();
+  const copy = closed(t);
   const { state } = readSidecar(driver, copy) as SidecarSnapshot;
   runSql(sidecarPath(copy), "UPDATE state SET value='1' WHERE key='format'");
   runSql(sidecarPath(copy), "DELETE FROM state WHERE key='version'");
