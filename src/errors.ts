@@ -126,6 +126,15 @@ export class LockstepError extends Error {
   }
 }
 
+/**
+ * For work in the background, which nobody waits for: what Lockstep, the system or SQLite says passes, for the next
+ * commit finds it, if it lasts. Anything else is a defect of ours, and stops the process.
+ */
+export function throwOurs(error: unknown): void {
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  if (!(error instanceof LockstepError) && code === undefined && errcode === undefined) throw error;
+}
+
 /** An error as it crosses from a worker thread: plain data. */
 export interface ErrorData {
   readonly code: Code;

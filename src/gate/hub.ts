@@ -17,6 +17,7 @@ import {
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
+import type { SharedIndex } from "../wal/shared-index.ts";
 import { Watcher } from "../watch/watcher.ts";
 import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
@@ -390,11 +391,23 @@ export class Hub {
   }
 
   #status(): ReplicationStatus {
-    const [primary, roster, failure] = [this.#primary, this.#roster, this.#failure];
+    const isClosed = this.#references === 0;
+    const log = isClosed ? null : this.#readIndex();
     const { durable, waits } = this.#gate;
     const { rot = [], healed = 0 } = this.#scrubber ?? {};
     const warnings = this.#watcher?.warnings ?? [];
-    const isClosed = this.#references === 0;
-    return statusOf(primary, roster, { durable, waits, rot, healed, warnings, failure, isClosed });
+    const now = { log, durable, waits, rot, healed, warnings, failure: this.#failure, isClosed };
+    return statusOf(this.#primary, this.#roster, now);
+  }
+
+  /** Null: it cannot be read, or could not be before; that has fenced the connections. */
+  #readIndex(): SharedIndex | null {
+    if (this.#failure) return null;
+    try {
+      return this.#primary.readIndex();
+    } catch (error) {
+      this.#fence(error);
+      return null;
+    }
   }
 }

@@ -8,7 +8,7 @@ import { extname } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isStream } from "../address.ts";
-import { LockstepError } from "../errors.ts";
+import { throwOurs } from "../errors.ts";
 import type { LivePage, ReplicationEvents } from "../observe.ts";
 import type { Healer, Proposal, Remedy } from "./heal.ts";
 
@@ -90,7 +90,7 @@ export class Scrubber {
     try {
       healed = this.#context.healer?.heal(proposal) ?? null;
     } catch (error) {
-      throwOurs(error);
+      throwOurs(error); // what fenced the connections is told by whoever did it
       left = 0;
     }
     if (healed && healed.length > 0) this.#finish(proposal.copy, healed);
@@ -133,13 +133,4 @@ export class Scrubber {
     this.rot = this.rot.filter((each) => each !== found);
     return found;
   }
-}
-
-/**
- * What fenced the connections is told by whoever did it, and what the system or SQLite says is found by the next
- * commit, if it lasts. Anything else is a defect of ours, and stops the process.
- */
-function throwOurs(error: unknown): void {
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  if (!(error instanceof LockstepError) && code === undefined && errcode === undefined) throw error;
 }

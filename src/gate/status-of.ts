@@ -9,6 +9,8 @@ import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
 
 export interface Circumstances {
+  /** Null: it is not in use any more. */
+  readonly log: SharedIndex | null;
   /** What every copy that is waited for holds. */
   readonly durable: Position;
   readonly waits: number;
@@ -23,9 +25,8 @@ export interface Circumstances {
 export function statusOf(
   primary: Primary,
   roster: Roster,
-  { durable, waits, rot, healed, warnings, failure, isClosed }: Circumstances,
+  { log, durable, waits, rot, healed, warnings, failure, isClosed }: Circumstances,
 ): ReplicationStatus {
-  const log = failure || isClosed ? null : primary.readIndex();
   return {
     primary: {
       path: primary.path,

@@ -2,6 +2,7 @@
  * Looks, now and then, for what is not wrong yet (src/warning.ts): in the background, never while a commit is
  * under way. A disk that hangs keeps it from looking at disks, and from nothing else. It keeps no process alive.
  */
+import { throwOurs } from "../errors.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import type { OpenTransaction, Warning, WarningKind } from "../warning.ts";
 import { aboutDisks, placesOf } from "./disks.ts";
@@ -87,12 +88,15 @@ export class Watcher {
 
   readonly #look = (): void => {
     void this.#lookAtDisks();
-    void this.#lookAtTransactions().finally(() => {
-      if (this.#isClosed) return;
-      const { openTransactionMs: limit } = this.#limits;
-      const pause = limit > 0 ? Math.max(OFTENEST_MS, limit / 4) : SELDOMEST_MS;
-      this.#timer = setTimeout(this.#look, Math.min(pause, SELDOMEST_MS)).unref();
-    });
+    // A disk that fails under a look is found by the next commit, if it lasts.
+    void this.#lookAtTransactions()
+      .catch(throwOurs)
+      .finally(() => {
+        if (this.#isClosed) return;
+        const { openTransactionMs: limit } = this.#limits;
+        const pause = limit > 0 ? Math.max(OFTENEST_MS, limit / 4) : SELDOMEST_MS;
+        this.#timer = setTimeout(this.#look, Math.min(pause, SELDOMEST_MS)).unref();
+      });
   };
 
   async #lookAtTransactions(): Promise<void> {

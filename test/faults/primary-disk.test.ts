@@ -12,6 +12,7 @@ import { failed, ok, Pair } from "./pair.ts";
 import { skip } from "./shim.ts";
 
 const LOG = "main/app.db-wal";
+const INDEX = "main/app.db-shm";
 
 for (const driver of DRIVERS) {
   describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
@@ -109,6 +110,32 @@ for (const driver of DRIVERS) {
       ok(await pair.close());
       pair.holdsAcknowledged(pair.primary);
       pair.holdsAcknowledged(pair.replica);
+      await pair.recovers();
+    });
+
+    test("its index cannot be read while nobody commits: the process goes on", async (t) => {
+      const pair = new Pair(t, driver, { openTransactionMs: 200 }); // looked for four times as often
+      await pair.begin();
+      pair.faults.set({ on: "read", path: INDEX, does: { error: "EIO" } });
+      while (pair.faults.matched(0) < 3) {
+        ok(await pair.subject.ask({ do: "turn", milliseconds: 10 }));
+      }
+      pair.faults.set();
+      ok(await pair.insert());
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
+    test("its index cannot be read for the status, which says so: PRIMARY_IO", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      const before = ok(await pair.subject.ask({ do: "position" }));
+      pair.faults.set({ on: "read", path: INDEX, does: { error: "EIO" } });
+      assert.equal(ok(await pair.subject.ask({ do: "position" })).value, before.value);
+      pair.faults.set();
+      failed(await pair.insert(), "PRIMARY_IO");
+      pair.forget(4); // it was refused
+      ok(await pair.close());
       await pair.recovers();
     });
 
