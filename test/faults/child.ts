@@ -10,6 +10,7 @@ import threads, { type Worker } from "node:worker_threads";
 import type { DriverName } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
+import type * as Warm from "../support/warm.ts";
 import type { Database } from "./open.ts";
 
 export interface Job {
@@ -37,6 +38,10 @@ export type Command =
   | { readonly do: "descriptors"; readonly under: string }
   /** Ends the mirror threads, as an exhausted memory would. */
   | { readonly do: "kill workers" }
+  /** From now on threads and processes that have done the same before serve again (warm.ts); or not. */
+  | { readonly do: "warm"; readonly warm: boolean }
+  /** Waits until every thread that served again has done its work; so many milliseconds at most. */
+  | { readonly do: "settle"; readonly milliseconds: number }
   /** Gives the event loop a turn of so many milliseconds. */
   | { readonly do: "turn"; readonly milliseconds: number }
   | { readonly do: "exit"; readonly code: number };
@@ -115,11 +120,20 @@ function obey(command: Command): unknown {
       return openBelow(command.under);
     case "kill workers":
       return Promise.all(workers.splice(0).map((worker) => worker.terminate()));
+    case "warm":
+      return warm().then(({ useWarm }) => useWarm(command.warm));
+    case "settle":
+      return warm().then(({ settled }) => settled(command.milliseconds));
     case "turn":
       return new Promise((resolve) => setTimeout(resolve, command.milliseconds));
     case "exit":
       process.exit(command.code);
   }
+}
+
+/** Loaded once `Worker` is the one that is looked over the shoulder of: so those threads are known, too. */
+function warm(): Promise<typeof Warm> {
+  return import("../support/warm.ts");
 }
 
 function acknowledge(n: number): void {

@@ -4,17 +4,17 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { TestContext } from "node:test";
 import { type DriverName, loadDriver } from "../../src/driver.ts";
 import { readAmendment } from "../../src/lineage/amendment.ts";
-import { readFingerprint } from "../../src/lineage/fingerprint.ts";
+import { type Fingerprint, readFingerprint } from "../../src/lineage/fingerprint.ts";
 import type { SidecarState } from "../../src/lineage/sidecar.ts";
 import { readSnapshot } from "../../src/lineage/unlocked.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
 import { scratch } from "../scratch.ts";
-import { copyDirectory, keepFingerprint } from "../support/files.ts";
+import { keepFingerprint } from "../support/files.ts";
 import { wrongSums } from "../support/sums.ts";
 import type { Reply } from "./child.ts";
 import { type Call, Faults, type Rule } from "./shim.ts";
@@ -24,9 +24,10 @@ import { Subject } from "./subject.ts";
 export const TIMEOUT_MS = 2000;
 
 export interface Saved {
-  readonly place: string;
-  /** Of the copies' files: a copy of them has others. */
-  readonly inodes: ReadonlyMap<string, string>;
+  /** By their paths. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Of the copies' files, which have others when they are laid out. */
+  readonly prints: ReadonlyMap<string, Fingerprint>;
   readonly acknowledged: readonly number[];
   readonly doubtful: readonly number[];
   readonly next: number;
@@ -79,26 +80,27 @@ export class Pair {
 
   /** The copies as they lie, and what was acknowledged: for `load`. Nobody has them open. */
   save(): Saved {
-    const place = fs.mkdtempSync(join(this.#scratch, "saved-"));
-    const inodes = new Map<string, string>();
+    const files = new Map<string, Uint8Array>();
+    const prints = new Map<string, Fingerprint>();
     for (const copy of [this.primary, this.replica]) {
       const print = readFingerprint(copy);
-      if (print) inodes.set(copy, print.inode);
-      copyDirectory(join(copy, ".."), place);
+      if (print) prints.set(copy, print);
+      for (const name of fs.readdirSync(dirname(copy))) {
+        const path = join(dirname(copy), name);
+        files.set(path, fs.readFileSync(path));
+      }
     }
     const [acknowledged, doubtful] = [[...this.acknowledged], [...this.doubtful]];
-    return { place, inodes, acknowledged, doubtful, next: this.#next };
+    return { files, prints, acknowledged, doubtful, next: this.#next };
   }
 
-  /** Lays out what was saved, as if it had been there all the time. */
-  load({ place, inodes, acknowledged, doubtful, next }: Saved): void {
-    for (const copy of [this.primary, this.replica]) {
-      const directory = join(copy, "..");
-      fs.rmSync(directory, { recursive: true });
-      copyDirectory(join(place, basename(directory)), directory);
-      const now = readFingerprint(copy);
-      const inode = inodes.get(copy);
-      if (now && inode) keepFingerprint(copy, { ...now, inode });
+  /** Lays out what was saved where nothing is, as if it had been there all the time. */
+  load({ files, prints, acknowledged, doubtful, next }: Saved): void {
+    for (const [path, bytes] of files) fs.writeFileSync(path, bytes);
+    const seconds = Date.now() / 1000 - 1 - Math.random(); // no later write gets this by itself
+    for (const [copy, was] of prints) {
+      fs.utimesSync(copy, seconds, seconds);
+      keepFingerprint(copy, was);
     }
     for (const n of acknowledged) this.acknowledged.add(n);
     for (const n of doubtful) this.doubtful.add(n);
@@ -188,6 +190,7 @@ export class Pair {
       if (fs.existsSync(copy + suffix)) fs.copyFileSync(copy + suffix, file + suffix);
     }
     this.#judge(file, copy.slice(this.faults.root.length + 1));
+    fs.rmSync(place, { recursive: true });
   }
 
   /** The same, but before the first acknowledgement a copy need not exist. */

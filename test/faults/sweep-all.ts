@@ -2,15 +2,17 @@
  * Every case of the sweep, in an order that a seed gives: so a part of them is a fair sample, and a
  * run that was ended is gone on with.
  *
- *   npm run test:sweep [-- --jobs 2] [--seed S] [--from N] [--cases N] [--all]
+ *   npm run test:sweep [-- --jobs 2] [--seed S] [--from N] [--cases N] [--all] [--cold]
  *                      [--driver TEXT] [--phase TEXT] [--fault TEXT] [--call TEXT]
  *
  *   --all     every call; without it, of many of one kind on one file, some (matrix.ts: thinned)
+ *   --cold    threads and processes are begun for each case; without it, for each fiftieth
  *   --from    goes on with the N-th case; every line says which one it is
  *   --driver, --phase, --fault, --call   only those whose name has this in it
  *
  * A case that fails prints the command that repeats it alone.
  */
+import "../support/memory.ts";
 import type { TestContext } from "node:test";
 import { parseArgs } from "node:util";
 import type { DriverName } from "../../src/driver.ts";
@@ -28,6 +30,7 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     cases: { type: "string", default: "1000000000" },
     all: { type: "boolean", default: false },
+    cold: { type: "boolean", default: false },
     driver: { type: "string", default: "" },
     phase: { type: "string", default: "" },
     fault: { type: "string", default: "" },
@@ -42,25 +45,26 @@ interface Case {
   readonly point: Point;
 }
 
-/** A sweep of its own in every job; when a case fails, what it left is thrown away. */
+/** A sweep of each driver in every job; when a case fails, what it left is thrown away. */
 class Jobs {
   readonly #after: (() => unknown)[] = [];
-  #sweep: Sweep | null = null;
-  #driver: DriverName | null = null;
+  readonly #sweeps = new Map<DriverName, Sweep>();
 
   of(driver: DriverName): Sweep {
-    if (this.#driver !== driver) this.#sweep = null;
-    this.#driver = driver;
     const context = { after: (work: () => unknown) => this.#after.push(work) };
-    this.#sweep ??= new Sweep(context as unknown as TestContext, driver);
-    return this.#sweep;
+    const sweep = this.#sweeps.get(driver) ?? new Sweep(context as unknown as TestContext, driver);
+    this.#sweeps.set(driver, sweep);
+    return sweep;
   }
 
   async end(): Promise<void> {
-    this.#sweep = null;
+    this.#sweeps.clear();
     for (const work of this.#after.splice(0).reverse()) await work();
   }
 }
+
+/** So many cases are lived through warm, and then one cold. */
+const WARM_RUN = 50;
 
 useInstalled();
 const began = performance.now();
@@ -94,14 +98,16 @@ async function work(): Promise<void> {
   while (next < last) {
     const at = next++;
     const each = cases[at] as Case;
+    const { driver, phase, fault, point } = each;
+    const cold = values.cold || at % WARM_RUN === 0;
     try {
-      const { hit, codes } = await job.of(each.driver).attempt(each.phase, each.fault, each.point);
+      const { hit, codes } = await job.of(driver).attempt(phase, fault, point, !cold);
       if (!hit) missed++;
       else count(each, codes);
     } catch (error) {
       failures++;
       console.log(
-        `FAILED ${name(each)}\n  ${(error as Error).message}\n  repeat: ${command(each)}`,
+        `FAILED ${name(each)}${cold ? ", cold" : ""}\n  ${(error as Error).message}\n  repeat: ${command(each)}`,
       );
       await job.end();
     }

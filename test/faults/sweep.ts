@@ -28,6 +28,7 @@ import { type Phase, phases } from "./phases.ts";
 /** No command takes longer, but for what a fault delays it. SQLite waits 5 s for a lock. */
 const COMMAND_MS_MAX = 12_000;
 const CHECKPOINT_BYTES = 1 << 20;
+const SETTLED_MS_MAX = 30_000;
 const DESCRIPTORS_MAX = 200;
 
 export interface Outcome {
@@ -41,6 +42,7 @@ export interface Outcome {
 export class Sweep {
   readonly #pair: Pair;
   readonly #saved = new Map<string, Saved>();
+  #warm = false;
 
   constructor(t: TestContext, driver: DriverName) {
     this.#pair = new Pair(t, driver);
@@ -60,9 +62,13 @@ export class Sweep {
     return points;
   }
 
-  /** Lives through a phase with one call failing, and checks all that must hold. */
-  async attempt(name: string, fault: Fault, point: Point): Promise<Outcome> {
+  /**
+   * Lives through a phase with one call failing, and checks all that must hold.
+   * @param warm by threads and processes that have done the same before, which costs a third (warm.ts)
+   */
+  async attempt(name: string, fault: Fault, point: Point, warm = false): Promise<Outcome> {
     const { timeout } = fault;
+    this.#warm = warm;
     const { phase } = await this.#enter(name, timeout ? { replicaTimeout: timeout } : {});
     const pair = this.#pair;
     pair.faults.clear();
@@ -106,7 +112,7 @@ export class Sweep {
     }
     pair.anew({ ...all, ...options });
     pair.load(saved);
-    void pair.subject;
+    ok(await pair.subject.ask({ do: "warm", warm: this.#warm }));
     await phase.begin?.(pair);
     return { phase };
   }
@@ -152,13 +158,14 @@ export class Sweep {
   async #nothingOpen(): Promise<void> {
     const under = `${this.#pair.faults.root}/`;
     let open: string[] = [];
-    for (let i = 0; i < 100; i++) {
+    ok(await this.#pair.subject.ask({ do: "settle", milliseconds: SETTLED_MS_MAX }));
+    for (let i = 0; i < 500; i++) {
       const { value } = ok(await this.#pair.subject.ask({ do: "descriptors", under }));
       const all = value as string[];
       open = all.filter((path) => !/\/process\/|\/app\.db(-shm)?( \(deleted\))?$/.test(path));
       if (open.length === 0 && all.length > DESCRIPTORS_MAX) await this.#pair.restart();
       if (open.length === 0) return;
-      await sleep(50); // a thread is on its way out
+      await sleep(10); // a thread is on its way out
     }
     assert.deepEqual(open, [], "what is still open");
   }
