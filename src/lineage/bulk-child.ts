@@ -31,11 +31,13 @@ async function perform(task: BulkTask, progress: ByteProgress): Promise<BulkResu
       return scrubPages(task, progress);
     }
     case "delta": {
-      const [{ writeDelta }, { SumsFile }] = [
+      const [{ writeDelta }, { SumsFile }, { naming }] = [
         await import("./delta.ts"),
         await import("./sums.ts"),
+        await import("../wal/scan.ts"),
       ];
-      const sums = task.sums === null ? null : SumsFile.open(task.sums, "r");
+      const source = task.sums;
+      const sums = source === null ? null : naming(source, () => SumsFile.open(source, "r"));
       try {
         return writeDelta(task.from, task.to, task.log, task, progress, sums);
       } finally {

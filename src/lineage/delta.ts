@@ -40,7 +40,7 @@ export function writeDelta(
   const source = naming(from, () => fs.openSync(from, "r"));
   const target = fs.openSync(to, "r");
   try {
-    const pageSize = pageSizeOf(source);
+    const pageSize = pageSizeOf(source, from);
     const { size } = fs.fstatSync(source);
     const { size: targetSize, mode } = fs.fstatSync(target);
     const pages = size / pageSize;
@@ -59,13 +59,14 @@ export function writeDelta(
           const start = i * pageSize;
           const page = ours.subarray(start, start + pageSize);
           const old = start + pageSize <= m ? theirs.subarray(start, start + pageSize) : null;
-          if (old && (page.equals(old) || isRot(sums, first + i, page, old))) continue;
+          const rotten = () => isRot(sums, first + i, page, old as Uint8Array);
+          if (old && (page.equals(old) || naming(from, rotten))) continue;
           if (at + start !== LOCK_BYTE) writer.add(first + i, page);
         }
         progress(at + n, size);
       }
       if (targetSize !== size && writer.frames === 0) {
-        readFully(source, ours, 0, pageSize, 0); // a transaction that only shrinks the file
+        naming(from, () => readFully(source, ours, 0, pageSize, 0)); // a transaction that only shrinks the file
         writer.add(1, ours.subarray(0, pageSize));
       }
       writer.finish();

@@ -94,7 +94,14 @@ export function emptyPlaceForLog(driver: Driver, copy: string): void {
 
 /** @throws LockstepError BUSY if a connection is left, which keeps SQLite's log and index */
 export function assertNobodyHasOpen(copy: string): void {
-  if (fs.existsSync(`${copy}-wal`) || fs.existsSync(`${copy}-shm`)) throw busy(copy);
+  if (!fs.existsSync(`${copy}-wal`) && !fs.existsSync(`${copy}-shm`)) return;
+  // SQLite does not say why it left them: one that may not write the file, or not lock it, leaves them, too.
+  throw new LockstepError(codes.BUSY, {
+    copy,
+    what: "Its log or its index is still there when it was closed: another connection has it open, or the system does not let it be written or locked",
+    state: "Nothing was lost: its log is still beside it",
+    next: "Close that connection, or check the disk and whether the file is writable, and start again",
+  });
 }
 
 export function busy(copy: string, cause?: unknown): LockstepError {

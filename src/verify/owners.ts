@@ -45,17 +45,40 @@ export function ownersOf(db: DatabaseSync, pages: ReadonlySet<number>): Map<numb
   return owners;
 }
 
-/** What SQLite says of the whole database: "ok", or its findings, one a line. */
+/**
+ * What SQLite says of the whole database: "ok", or its findings, one a line.
+ * @throws SQLite's error if the system did not let it read all: that says nothing of the database
+ */
 export function integrityOf(db: DatabaseSync): string {
+  let found: string;
   try {
     const rows = db.prepare("PRAGMA integrity_check").all();
-    return rows.map((row) => String(Object.values(row)[0])).join("\n");
+    found = rows.map((row) => String(Object.values(row)[0])).join("\n");
   } catch (error) {
+    if (isOfSystem((error as { errcode?: number }).errcode)) throw error;
     return (error as Error).message; // a schema that cannot be read, a collation that is unknown
   }
+  // What it could not read within a tree it tells as a finding, with the number of its error.
+  for (const [line, number] of found.matchAll(/^.*error code[= ](\d+).*$/gm)) {
+    if (isOfSystem(Number(number))) throw unread(line, Number(number));
+  }
+  return found;
 }
 
 // --- internal ---
+
+/** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN: the low byte tells. */
+const OF_SYSTEM = [7, 10, 13, 14];
+
+function isOfSystem(errcode: number | undefined): boolean {
+  return errcode !== undefined && OF_SYSTEM.includes(errcode & 0xff);
+}
+
+/** As node:sqlite would throw it. */
+function unread(line: string, errcode: number): Error {
+  const error = new Error(`integrity_check could not read all: ${line}`);
+  return Object.assign(error, { code: "ERR_SQLITE_ERROR", errcode });
+}
 
 function treesOf(db: DatabaseSync): string[] {
   try {

@@ -276,7 +276,8 @@ export function withImage<T>(path: string, use: (image: Image) => T, cut?: numbe
  */
 export function pageSizeOf(fd: number, path: string | null = null): number {
   const head = new Uint8Array(HEADER_SIZE);
-  const n = readFully(fd, head, 0, head.length, 0);
+  const read = () => readFully(fd, head, 0, head.length, 0);
+  const n = path === null ? read() : naming(path, read);
   return n === 0 ? 0 : pageSizeIn(head.subarray(0, n), path);
 }
 

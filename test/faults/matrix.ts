@@ -29,7 +29,11 @@ export interface Fault {
 }
 
 const CHANGES: readonly Kind[] = ["write", "truncate", "rename", "unlink", "sync", "utimens"];
-const ALL: readonly Kind[] = [...CHANGES, "open", "read", "lock"];
+/**
+ * To give a lock up never fails here: on a local disk it cannot, and what SQLite could not give up it takes for
+ * held until the process ends, so that commands that need it end in their deadlines.
+ */
+const ALL: readonly Kind[] = [...CHANGES, "open", "read", "lock", "unlock"];
 
 export const NONE = /^$/;
 /** Of the primary SQLite tells the application itself, with its own error. */
@@ -117,9 +121,12 @@ export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly P
 /** May an application be told this, if this call failed so? */
 export function allows(fault: Fault, { kind, path }: Point, code: string): boolean {
   const { replica, primary } = fault;
-  // What SQLite cannot lock in its index, or not remove, is in somebody's use; it says no more of it.
+  // What SQLite cannot lock in its index, or not remove, is in somebody's use; it says no more of it. Nor does
+  // it of a file that it could open to be read only, or not lock: then it leaves what is beside that.
   const inUse =
-    (kind === "lock" && /-shm$/.test(path)) || (kind === "unlink" && /-(shm|wal)$/.test(path));
+    (kind === "lock" && /db(-shm)?$/.test(path)) ||
+    (kind === "open" && /db$/.test(path)) ||
+    (kind === "unlink" && /-(shm|wal)$/.test(path));
   if (inUse && code === "ERR_LOCKSTEP_BUSY" && replica !== NONE) return true;
   return (path.startsWith("main") ? primary : replica).test(code);
 }

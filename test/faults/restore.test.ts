@@ -45,6 +45,25 @@ describe("in a restore", { skip, concurrency: 2 }, () => {
     await finishes(pair);
   });
 
+  test("the copy cannot be read back: SQLite's check says nothing of damage", async (t) => {
+    const pair = await lost(t);
+    const path = "main/app.db-lockstep-new";
+    const reply = async (nth: number): Promise<Reply | null> => {
+      pair.faults.set({ on: "read", path, nth, times: 1, does: EIO });
+      return restore(pair);
+    };
+    let reads = 0;
+    for (let nth = 1; ; nth++) {
+      const { error } = (await reply(nth)) ?? {};
+      if (pair.faults.matched(0) < nth) break;
+      assert.match(String(error?.code), /^(EIO|ERR_SQLITE_ERROR)$/, String(error?.message));
+      assert.ok(!fs.existsSync(pair.primary));
+      reads = nth;
+    }
+    assert.ok(reads > 4, "some of them were the check's");
+    await pair.recovers();
+  });
+
   test("the new record cannot be written: PRIMARY_IO, and it is not locked afterwards", async (t) => {
     const pair = await lost(t);
     const path = "main/app.db-lockstep-journal";

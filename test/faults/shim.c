@@ -11,8 +11,8 @@
  *                    that one call came before another if and only if its end is before that begin
  *   FAULTS_CONTROL   rules, one a line, read anew at every call, so that they may change meanwhile:
  *                      call suffix first times action argument
- *                    call     open read write truncate rename unlink sync utimens lock, or * for
- *                             all but open, read and lock
+ *                    call     open read write truncate rename unlink sync utimens lock unlock, or *
+ *                             for all but open, read, lock and unlock
  *                    suffix   how the path ends (of a rename: the new name's), with * and ? as a
  *                             shell has them; if it ends in a slash, that directory and all below
  *                    first, times   from the first-th matching call on, so many of them; with 0
@@ -46,9 +46,9 @@
 #define RULES_MAX 64
 #define NAME_SIZE 4096
 
-enum { READ, WRITE, OPEN, TRUNCATE, RENAME, UNLINK, SYNC, UTIMENS, LOCK };
+enum { READ, WRITE, OPEN, TRUNCATE, RENAME, UNLINK, SYNC, UTIMENS, LOCK, UNLOCK };
 static const char *const names[] = {"read",   "write", "open",    "truncate", "rename",
-                                    "unlink", "sync",  "utimens", "lock"};
+                                    "unlink", "sync",  "utimens", "lock",     "unlock"};
 
 static const char *root, *control;
 static int log_fd = -1;
@@ -186,7 +186,8 @@ static struct call enter(int kind, const char *path, const char *detail) {
                  argument) < 5)
         continue;
       if (i == 0) trigger = first;
-      int all = strcmp(call, "*") == 0 && kind != OPEN && kind != READ && kind != LOCK;
+      int all = strcmp(call, "*") == 0 && kind != OPEN && kind != READ && kind != LOCK &&
+                kind != UNLOCK;
       if (!all && strcmp(call, names[kind]) != 0) continue;
       if (!matches(path, suffix)) continue;
       uint64_t n = ++counters[i];
@@ -324,7 +325,8 @@ static const char *lock_detail(char into[64], const struct flock *lock) {
     if (command != F_SETLK && command != F_SETLKW) return call(fd, command, argument);             \
     ON_FD(fd, call(fd, command, argument));                                                        \
     char detail[64];                                                                               \
-    FAULTY(LOCK, name, lock_detail(detail, argument), call(fd, command, argument));                \
+    int kind = ((struct flock *)argument)->l_type == F_UNLCK ? UNLOCK : LOCK;                      \
+    FAULTY(kind, name, lock_detail(detail, argument), call(fd, command, argument));                \
   }
 FCNTL(fcntl)
 FCNTL(fcntl64)

@@ -22,7 +22,8 @@ export type Kind =
   | "unlink"
   | "sync"
   | "utimens"
-  | "lock";
+  | "lock"
+  | "unlock";
 
 /** A call that was made, or was made to fail. */
 export interface Call {

@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Command, Job, Reply } from "./child.ts";
 
-const PATIENCE_MS = 60_000;
+/** Counted second by second: one in which this process was stopped is one, however long it was. */
+const PATIENCE_SECONDS = 60;
 
 export class Subject {
   readonly #process: ChildProcess;
@@ -41,16 +42,18 @@ export class Subject {
   async ask(command: Command): Promise<Reply | null> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return null;
     const { promise, resolve, reject } = Promise.withResolvers<Reply | null>();
-    const patience = setTimeout(() => {
+    let left = PATIENCE_SECONDS;
+    const patience = setInterval(() => {
+      if (--left > 0) return;
       this.kill();
       reject(new Error(`no answer to ${JSON.stringify(command)}; ${this.#complaints}`));
-    }, PATIENCE_MS);
+    }, 1000);
     this.#replies.push(resolve);
     this.#process.stdin?.write(`${JSON.stringify(command)}\n`);
     try {
       return await promise;
     } finally {
-      clearTimeout(patience);
+      clearInterval(patience);
     }
   }
 
