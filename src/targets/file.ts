@@ -218,9 +218,12 @@ export class FileTarget implements Target {
   close(rest: boolean): void {
     // The last connection to close removes the log and the `-shm`. It is opened while the wal-index
     // still says that all is folded: from a new index SQLite would write the whole log once more.
-    const last = rest ? this.#driver.open(this.#path, { timeout: 1000 }) : null;
+    let last: Connection | null = null;
     try {
-      last?.all(READ);
+      if (rest) {
+        last = this.#driver.open(this.#path, { timeout: 1000 });
+        last.all(READ);
+      }
     } finally {
       this.#guard.close();
       last?.close();

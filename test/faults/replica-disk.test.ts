@@ -66,6 +66,32 @@ for (const driver of driversOr("better-sqlite3")) {
       });
     }
 
+    test("a read of the replica fails at the close, whichever it is: nothing of it is left open", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      let reads = 0;
+      for (let nth = 1; ; nth++) {
+        pair.faults.set({
+          on: "read",
+          path: "/replica/app.db",
+          nth,
+          times: 1,
+          does: { error: "EIO" },
+        });
+        const reply = await pair.close();
+        if (pair.faults.matched(0) < nth) break;
+        failed(reply, "REPLICA_IO");
+        const under = `${pair.replica}-wal`; // what is left of the others holds no lock
+        const { value } = ok(await pair.subject.ask({ do: "descriptors", under }));
+        assert.deepEqual(value, []);
+        reads = nth;
+        ok(await pair.open());
+        ok(await pair.insert());
+      }
+      assert.ok(reads >= 3, "the last one when its log was folded");
+      await pair.recovers();
+    });
+
     test("the directory is gone, and comes back: REPLICA_GONE", async (t) => {
       const pair = new Pair(t, driver);
       const directory = dirname(pair.replica);
