@@ -34,6 +34,8 @@ const BY_ERRNO: Record<string, Kind> = {
   ENOENT: GONE,
   ENOTDIR: GONE,
   ENODEV: GONE,
+  EIO: IO,
+  EROFS: IO,
   ESTALE: [codes.REPLICA_GONE, `Mount the replica's file system again, ${REOPEN}`],
 };
 

@@ -108,14 +108,16 @@ export const faults: readonly Fault[] = [
 /**
  * What a fault is for. Not for a short write to SQLite's index, which it takes for a failure. And where
  * the primary has lost something the replica's disk must not vanish, for then nobody has it; nor the
- * primary's where it is empty, for then a new primary is rightly missing when the disk is back.
+ * primary's where it is empty, for then a new primary is rightly missing when the disk is back; or where nobody has
+ * looked at it yet, and no replica tells that there was one.
  */
 export function pointsFor({ kinds, name }: Fault, phase: string, all: readonly Point[]): Point[] {
   const points = all.filter(({ kind }) => kinds.includes(kind));
   if (name === "a short write") return points.filter(({ path }) => !path.endsWith("-shm"));
   if (name !== "the disk vanishes") return points;
   if (/primary that (lost|is missing)/.test(phase)) return points.filter(isOn("main"));
-  return /nothing on either side/.test(phase) ? points.filter(isOn("replica")) : points;
+  if (/nothing on either side/.test(phase)) return points.filter(isOn("replica"));
+  return /was never replicated/.test(phase) ? points.filter(isNotFirst) : points;
 }
 
 /** May an application be told this, if this call failed so? */
@@ -133,6 +135,11 @@ export function allows(fault: Fault, { kind, path }: Point, code: string): boole
 
 function isOn(disk: "main" | "replica"): (point: Point) => boolean {
   return (point) => diskOf(point) === disk;
+}
+
+/** A start begins with the primary's record. */
+function isNotFirst({ kind, path, nth }: Point): boolean {
+  return !(kind === "open" && path === "main/app.db-lockstep" && nth === 1);
 }
 
 export function diskOf({ path }: Point): "main" | "replica" {

@@ -9,7 +9,7 @@ import { failed, Pair } from "./pair.ts";
 import { scenarios } from "./scenarios.ts";
 import { type Rule, skip } from "./shim.ts";
 
-const failures: readonly (readonly [string, Rule, "PRIMARY_IO" | "BUSY"])[] = [
+const failures: readonly (readonly [string, Rule, "PRIMARY_IO" | "REPLICA_IO" | "BUSY"])[] = [
   [
     "the primary's sums cannot be opened",
     { on: "open", path: "main/app.db-lockstep-sums", does: { error: "EROFS" } },
@@ -19,6 +19,11 @@ const failures: readonly (readonly [string, Rule, "PRIMARY_IO" | "BUSY"])[] = [
     "the primary's sums cannot be read",
     { on: "read", path: "main/app.db-lockstep-sums", nth: 2, does: { error: "EIO" } },
     "PRIMARY_IO",
+  ],
+  [
+    "what amends the replica's record cannot be made",
+    { on: "open", path: "replica/app.db-lockstep-amended", does: { error: "EROFS" } },
+    "REPLICA_IO",
   ],
   [
     // SQLite opens it to be read, then, and leaves its log: neither does it say so.

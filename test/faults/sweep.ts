@@ -29,6 +29,8 @@ import { type Phase, phases } from "./phases.ts";
 const COMMAND_MS_MAX = 12_000;
 const CHECKPOINT_BYTES = 1 << 20;
 const SETTLED_MS_MAX = 30_000;
+/** When nothing fails any more nobody hangs: what takes longer then is a machine that has much to do. */
+const WELL = { replicaTimeout: 60_000 };
 const DESCRIPTORS_MAX = 200;
 
 export interface Outcome {
@@ -143,7 +145,7 @@ export class Sweep {
     const pair = this.#pair;
     if (pair.hangs) await this.#nothingOpen();
     await phase.mend?.(pair);
-    ok(await pair.openWhenFree());
+    ok(await pair.openWhenFree(WELL));
     ok(await pair.exec("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY, data BLOB)"));
     ok(await pair.insert());
     ok(await pair.close());
