@@ -186,8 +186,7 @@ function append(primary: Primary, remedies: readonly Remedy[]): readonly Remedy[
   const { index } = primary;
   const { frames, pages, pageSize, sum1, sum2 } = index;
   const logged = new Set(index.framePages());
-  const isOpen = ({ page, entry, bytes }: Remedy): boolean => {
-    const content = Buffer.from(bytes, "base64");
+  const isOpen = ({ page, entry, content }: Remedy & { readonly content: Buffer }): boolean => {
     // durable: what was committed since is not undone
     if (logged.has(page)) return false;
     if (page > pages || page === lockPage(pageSize) || content.length !== pageSize) return false;
@@ -195,7 +194,11 @@ function append(primary: Primary, remedies: readonly Remedy[]): readonly Remedy[
     if (checksumOf(page, content) !== entry) return false;
     return true;
   };
-  const healed = remedies.filter(isOpen);
+  const contents = remedies.map((each) => ({
+    ...each,
+    content: Buffer.from(each.bytes, "base64"),
+  }));
+  const healed = contents.filter(isOpen);
   if (healed.length === 0) return [];
 
   const head = Buffer.alloc(WAL_HEADER_SIZE);
@@ -206,7 +209,7 @@ function append(primary: Primary, remedies: readonly Remedy[]): readonly Remedy[
   const bytes = new Uint8Array(healed.length * size);
   let sums: Sums = { sum1, sum2 };
   healed.forEach((remedy, i) => {
-    bytes.set(Buffer.from(remedy.bytes, "base64"), i * size + FRAME_HEADER_SIZE);
+    bytes.set(remedy.content, i * size + FRAME_HEADER_SIZE);
     const commit = i === healed.length - 1 ? pages : 0;
     sums = encodeFrameHeader(bytes, i * size, { page: remedy.page, commit }, sums, header);
   });

@@ -52,8 +52,8 @@ const BETWEEN_TRIES_MS = 20;
 const KEPT_BYTES = 64 << 20;
 /** How often a page is kept aside that is read differently each time. */
 const KEPT_TIMES = 3;
-/** How often pages are looked at anew whose healing came to nothing, because something had changed meanwhile. */
-const PROPOSALS = 5;
+/** How often the healing of pages is tried, if it came to nothing because something had changed meanwhile. */
+const PROPOSALS = 20;
 
 const driver = loadDriver("node:sqlite");
 const { copies, bytesPerSecond, heals } = JSON.parse(process.argv[2] as string) as ScrubberJob;
@@ -102,7 +102,7 @@ async function pass(copy: string): Promise<void> {
           say({ type: entry === 0 ? "gone" : "sound", copy, page });
         }
       }
-      const rotten = (await look(copy, fd, sums, suspects)).map(({ page }) => page);
+      const rotten = await look(copy, fd, sums, suspects);
       name(copy, rotten);
       await heal(copy, fd, sums, rotten);
       await delay(
@@ -168,15 +168,24 @@ async function look(
   return [];
 }
 
+interface Remedies {
+  readonly remedies: readonly Remedy[];
+  /** Did a copy's file not hold the same, or not all the time: may another moment give more? */
+  readonly isMoving: boolean;
+}
+
 /** Those pages that another copy has whose file holds the same; none of which an entry says otherwise. */
-function remediesOf(copy: string, rotten: readonly Rotten[]): Remedy[] {
+function remediesOf(copy: string, folded: Position, rotten: readonly Rotten[]): Remedies {
   const remedies = new Map<number, Remedy>();
   const contested = new Set<number>();
+  let isMoving = false;
   const others = copies.filter((each) => each !== copy);
   for (const from of others) {
     const state = settled(from);
-    const [first] = rotten;
-    if (!first || !state || !samePosition(state.folded.position, first.folded)) continue;
+    if (!state || !samePosition(state.folded.position, folded)) {
+      isMoving = true;
+      continue;
+    }
     const sums = state.folded.sums ? SumsFile.open(from, "r") : null;
     if (!sums) continue;
     const fd = fs.openSync(from, "r");
@@ -194,8 +203,10 @@ function remediesOf(copy: string, rotten: readonly Rotten[]): Remedy[] {
       fs.closeSync(fd);
       sums.close();
     }
+    if (JSON.stringify(state) !== JSON.stringify(settled(from))) isMoving = true;
   }
-  return [...remedies.values()].filter(({ page }) => !contested.has(page));
+  const uncontested = [...remedies.values()].filter(({ page }) => !contested.has(page));
+  return { remedies: uncontested, isMoving };
 }
 
 /** Reads pages; those that the disk cannot read are zeroes. @returns how many the file has of them */
@@ -215,34 +226,51 @@ function readPages(fd: number, into: Buffer, first: number, count: number, size:
   return count;
 }
 
-/** Proposes what these pages of a copy should be, as long as that leads anywhere. */
+/**
+ * Proposes what pages of a copy should be that have rotted, as long as that leads anywhere. Checkpoints go on
+ * meanwhile, and a proposal holds until the next one only: then it is made anew. What has been kept aside
+ * by then is not written again, so that it comes sooner.
+ */
 async function heal(
   copy: string,
   fd: number,
   sums: SumsFile,
-  pages: readonly number[],
+  found: readonly Rotten[],
 ): Promise<void> {
-  let left = pages;
-  for (let tries = 0; proposes && left.length > 0 && tries < PROPOSALS; tries++) {
-    const rotten = await look(copy, fd, sums, left);
-    const remedies = remediesOf(copy, rotten);
-    const [folded] = rotten.map((each) => each.folded);
-    if (!folded || remedies.length === 0) return;
-    const proposed = new Set(remedies.map(({ page }) => page));
-    if (
-      !keepAside(
-        copy,
-        rotten.filter(({ page }) => proposed.has(page)),
-      )
-    )
-      return;
-    say({ type: "heal", copy, folded, pages: remedies });
-    const [answer] = await once(input, "line");
-    const healed = JSON.parse(answer) as number[] | null;
-    proposes = healed !== null;
-    for (const page of healed ?? []) told.get(copy)?.delete(page);
-    left = left.filter((page) => !healed?.includes(page));
+  let rotten = found;
+  for (let tries = 0; proposes && tries < PROPOSALS; tries++) {
+    const [first] = rotten;
+    if (!first) return;
+    const { folded } = first;
+    const { remedies, isMoving } = remediesOf(copy, folded, rotten);
+    let left = rotten.map(({ page }) => page);
+    if (remedies.length > 0) {
+      const proposed = new Set(remedies.map(({ page }) => page));
+      const replaced = rotten.filter(({ page }) => proposed.has(page));
+      if (!keepAside(copy, replaced)) return;
+      say({ type: "heal", copy, folded, pages: remedies });
+      const [answer] = await once(input, "line");
+      const healed = JSON.parse(answer) as number[] | null;
+      proposes = healed !== null;
+      for (const page of healed ?? []) told.get(copy)?.delete(page);
+      left = left.filter((page) => !healed?.includes(page));
+    } else if (!isMoving || !(await meets(copy))) return;
+    rotten = proposes ? await look(copy, fd, sums, left) : [];
   }
+}
+
+/** Waits for a moment at which another copy's file holds what this one's does; false if there is none. */
+async function meets(copy: string): Promise<boolean> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    await delay(BETWEEN_TRIES_MS);
+    const here = settled(copy);
+    const isHere = (each: string): boolean => {
+      const there = each === copy ? null : settled(each);
+      return Boolean(here && there && samePosition(here.folded.position, there.folded.position));
+    };
+    if (copies.some(isHere)) return true;
+  }
+  return false;
 }
 
 /** @returns false if the disk does not take them, or so much was kept that it should not */
@@ -293,9 +321,9 @@ function loggedIn(copy: string): ReadonlySet<number> {
 }
 
 /** Names those that were not named yet. */
-function name(copy: string, pages: readonly number[]): void {
+function name(copy: string, rotten: readonly Rotten[]): void {
   const named = told.get(copy);
-  const anew = pages.filter((page) => !named?.has(page));
+  const anew = rotten.map(({ page }) => page).filter((page) => !named?.has(page));
   if (anew.length === 0) return;
   const owners = ownersOf(anew, copies.find((each) => each !== copy) ?? copy);
   for (const page of anew) {
