@@ -146,8 +146,18 @@ describe("installed", () => {
 
   test("the bench finds its child process and its threads in the built code", () => {
     const bin = join(installed, "bin", "lockstep.cjs");
-    const report = must(process.execPath, [bin, "bench", "--seconds", "1", "--json"], project);
-    assert.ok(JSON.parse(report).ways.length > 0);
+    const columns = 30; // where there is no terminal COLUMNS says how wide its table may be
+    const { stdout, stderr } = spawnSync(process.execPath, [bin, "bench", "--seconds", "1"], {
+      cwd: project,
+      env: { ...process.env, COLUMNS: String(columns) },
+      encoding: "utf8",
+    });
+    const lines = stdout.split("\n");
+    const from = lines.findIndex((line) => /^ +p50 ms/.test(line));
+    const to = lines.findIndex((line, at) => at > from && line === "commits/s");
+    assert.ok(from > 0 && to > from, stdout + stderr);
+    const drawn = lines.slice(from, to);
+    assert.ok(Math.max(...drawn.map(({ length }) => length)) <= columns, drawn.join("\n"));
   });
 
   const replicate = `

@@ -1,10 +1,7 @@
 // Goal: a table is never wider than the terminal, and nothing of it is lost.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { table } from "../../src/cli/table.ts";
-import { scratch } from "../scratch.ts";
-import { main } from "./lockstep.ts";
 
 const rows = [
   ["", "p50 ms", "commits/s"],
@@ -48,19 +45,4 @@ test("at every width: no line is wider, every word is there", () => {
       if (columns >= 20) assert.ok(letters.includes(word), `${word} at ${columns} columns`);
     }
   }
-});
-
-test("COLUMNS says how wide it may be where there is no terminal", (t) => {
-  const columns = 30;
-  const { stdout, stderr } = spawnSync(process.execPath, [main, "bench", "--seconds", "1"], {
-    cwd: scratch(t),
-    env: { ...process.env, COLUMNS: String(columns) },
-    encoding: "utf8",
-  });
-  const lines = stdout.split("\n");
-  const from = lines.findIndex((line) => /^ +p50 ms/.test(line));
-  const to = lines.findIndex((line, at) => at > from && line === "commits/s");
-  assert.ok(from > 0 && to > from, stdout + stderr);
-  const drawn = lines.slice(from, to);
-  assert.ok(Math.max(...drawn.map(({ length }) => length)) <= columns, drawn.join("\n"));
 });

@@ -8,7 +8,7 @@ import { run, type Sabotage } from "./pair.ts";
 const checker = new Checker();
 after(() => checker.close());
 
-for (let seed = first; seed < first + runs(10); seed++) {
+for (let seed = first; seed < first + runs(6); seed++) {
   // Replay: npm run test:crash -- --runs 1 --seed N
   test(`seed ${seed}: a process killed at a random instant loses nothing`, async () => {
     const { problems } = await run(seed, checker);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, test } from "node:test";
 import { WAL_HEADER_SIZE } from "../../src/wal/format.ts";
-import { DRIVERS } from "../support/drivers.ts";
+import { DRIVERS, driversOr } from "../support/drivers.ts";
 import { logEnd } from "../support/files.ts";
 import { failed, ok, Pair } from "./pair.ts";
 import { skip } from "./shim.ts";
@@ -15,7 +15,7 @@ const LOG = "main/app.db-wal";
 const INDEX = "main/app.db-shm";
 
 for (const driver of DRIVERS) {
-  describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
+  describe(`SQLite itself, with ${driver}`, { skip, concurrency: 2 }, () => {
     for (const error of ["ENOSPC", "EIO"] as const) {
       test(`SQLite cannot write its log (${error}): its own error, nothing fenced`, async (t) => {
         const pair = new Pair(t, driver);
@@ -31,7 +31,11 @@ for (const driver of DRIVERS) {
         await pair.atRest();
       });
     }
+  });
+}
 
+for (const driver of driversOr("better-sqlite3")) {
+  describe(`with ${driver}`, { skip, concurrency: 2 }, () => {
     test("its log cannot be synced: PRIMARY_IO", async (t) => {
       const pair = new Pair(t, driver);
       await pair.begin();

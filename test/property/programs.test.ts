@@ -18,7 +18,7 @@ import { run } from "./world.ts";
 test(`seed ${seed}: random programs end with equal copies and what the model says`, async (t) => {
   await fc.assert(
     fc.asyncProperty(program, (each) => run(t, each)),
-    { seed, numRuns: runs(8), endOnFailure: true },
+    { seed, numRuns: runs(6), endOnFailure: true },
   );
 });
 

@@ -280,7 +280,7 @@ test(`kill -9 at random instants, seed ${seed}`, async (t) => {
   const random = new Random(seed);
   const both = await Both.make(t);
   await both.longLife(() => {});
-  for (let life = 0; life < runs(5); life++) {
+  for (let life = 0; life < runs(3); life++) {
     const { primary, replicas, acknowledged } = both;
     const child = spawn(
       process.execPath,
@@ -314,7 +314,7 @@ test(`kill -9 at random instants, seed ${seed}`, async (t) => {
   }
   // A close that could not wait for it leaves it an image to take; but that is not the rule.
   const images = (await both.messages()).filter((is) => is === "installed").length;
-  assert.ok(images <= runs(5), `what it lacked was in the log; ${images} images`);
+  assert.ok(images <= runs(3), `what it lacked was in the log; ${images} images`);
 });
 
 /** Rows 1 to this, and no others. */

@@ -17,8 +17,14 @@ const FOR_GOOD: readonly string[] = ["ERR_LOCKSTEP_DIVERGED", "ERR_LOCKSTEP_WORK
 export const PAGE = 512;
 
 /** Killed while its archive hangs, at this message, and lacks most of so many commits. */
-export async function killedBehind(t: TestContext, nth: number, commits = 2000): Promise<Faulty> {
-  const faulty = await Faulty.make(t, { checkpointBytes: 64 << 20, replicaTimeout: 600_000 }, PAGE);
+export async function killedBehind(
+  t: TestContext,
+  nth: number,
+  commits = 2000,
+  pageSize = PAGE,
+): Promise<Faulty> {
+  const options = { checkpointBytes: 64 << 20, replicaTimeout: 600_000 };
+  const faulty = await Faulty.make(t, options, pageSize);
   const { pair } = faulty;
   pair.faults.set({ on: "open", path: "other/new/", nth, does: "hang" });
   for (let done = 0; done < commits; done += 500) {
@@ -37,8 +43,8 @@ export async function killedBehind(t: TestContext, nth: number, commits = 2000):
 }
 
 /** The same, where nothing but a log proves that what the archive holds is the primary's past. */
-export async function provenByLog(t: TestContext): Promise<Faulty> {
-  const faulty = await killedBehind(t, 2); // one message after what the record names
+export async function provenByLog(t: TestContext, pageSize = PAGE): Promise<Faulty> {
+  const faulty = await killedBehind(t, 2, 2000, pageSize); // one message after what the record names
   const at = await faulty.position();
   const named = faulty.named.map(formatPosition);
   assert.ok(at && named.length > 0 && !named.includes(at), `${at} is on record`);
