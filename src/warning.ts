@@ -17,7 +17,9 @@ export type WarningKind =
   /** A copy is on a file system that goes with the machine's memory, or with a container. */
   | "no-disk"
   /** A stream cannot keep all that it acknowledges, and that was accepted by name (`allowUnsafe`). */
-  | "unsafe-stream";
+  | "unsafe-stream"
+  /** Rot is to be looked for (`scrubBytesPerSecond`), and is not: that process ended, or could not be begun. */
+  | "no-scrub";
 
 export interface Warning {
   readonly kind: WarningKind;

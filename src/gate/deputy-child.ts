@@ -3,7 +3,7 @@
  * end tells it that this process is gone. What it answers stands in a file without a name, which can be read at any
  * moment: in the middle of a checkpoint as well.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import fs from "node:fs";
@@ -11,6 +11,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { beginChild } from "../child-process.ts";
 import type { Salts } from "../wal/format.ts";
 
 /** What it is started with. */
@@ -54,9 +55,7 @@ export class DeputyChild {
     const task: DeputyTask = { ...wanted, token: this.#token };
     this.#answers = withoutName();
     try {
-      this.#process = spawn(process.execPath, ["--no-warnings", SCRIPT, JSON.stringify(task)], {
-        stdio: ["pipe", this.#answers, "ignore"],
-        env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
+      this.#process = beginChild(SCRIPT, [JSON.stringify(task)], [this.#answers, "ignore"], {
         cwd: "/", // it outlives this process: no disk is in use because of it but the primary's
         detached: true, // and the terminal's signals are not for it
       });

@@ -139,6 +139,7 @@ export class Hub {
       {
         ...{ copies, index: this.#primary.index },
         log: () => this.#checkpointer.size,
+        noScrub: () => this.#scrubber?.missing ?? null,
         accepted: () => this.#roster.accepted,
         transactions: () => [...this.#clients].flatMap((each) => each.transaction?.() ?? []),
       },

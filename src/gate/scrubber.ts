@@ -1,16 +1,26 @@
 /**
  * The committing thread's hold on the process that looks for rot while the copies are in use. Nothing
- * ever waits for it, and it keeps no process alive. What it proposes is healed (heal.ts) as soon as that can be done at once.
+ * ever waits for it, and it keeps no process alive. One that ends is begun anew. What it proposes is healed (heal.ts) as soon as that can be done at once.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import { extname } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isStream } from "../address.ts";
+import { beginChild, hear } from "../child-process.ts";
 import { throwOurs } from "../errors.ts";
 import type { LivePage, ReplicationEvents } from "../observe.ts";
 import type { Healer, Proposal, Remedy } from "./heal.ts";
+
+/** What the process is started with. */
+export interface ScrubberJob {
+  readonly copies: readonly string[];
+  readonly bytesPerSecond: number;
+  /** Is what has rotted healed, if it can be? Else it is named only. */
+  readonly heals: boolean;
+  /** Of each copy, the pages that were named before. */
+  readonly named: readonly (readonly number[])[];
+}
 
 /** What the process says, one JSON object a line. */
 export type Finding =
@@ -38,52 +48,87 @@ const TRIES = 100;
 const BETWEEN_TRIES_MS = 100;
 /** Then the thread is left alone for so many times what it took. */
 const REST = 10;
+/** How soon a process that ended is begun anew, in milliseconds: each time later, unless it has lasted for longer than that. */
+const ANEW_MS = 500;
+const ANEW_MOST_MS = 60_000;
+/** How many pages of a copy it is told then, which were named before: an argument cannot be of any length. */
+const NAMED = 2000;
 
 export class Scrubber {
   /** What was found so far, and is not healed. */
   rot: readonly LivePage[] = [];
   /** How many pages were healed. */
   healed = 0;
+  /** Why nobody looks just now; null: somebody does. */
+  missing: string | null = null;
+  readonly #job: Omit<ScrubberJob, "named">;
   readonly #context: Scrubbing;
-  readonly #process: ChildProcess;
+  #process: ChildProcess | null = null;
+  #anewMs = ANEW_MS;
   #closed = false;
 
   /** @param bytesPerSecond how much it reads */
   constructor(copies: readonly string[], bytesPerSecond: number, context: Scrubbing) {
     this.#context = context;
-    const url = new URL(`../scrub/scrubber${extname(import.meta.url)}`, import.meta.url);
     const files = copies.filter((copy) => !isStream(copy));
-    const job = JSON.stringify({ copies: files, bytesPerSecond, heals: context.healer !== null });
-    this.#process = spawn(process.execPath, ["--no-warnings", fileURLToPath(url), job], {
-      stdio: ["pipe", "pipe", "ignore"],
-      env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
-    });
-    const { stdin, stdout } = this.#process;
-    for (const each of [this.#process, stdin as unknown as Socket, stdout as Socket]) each.unref();
-    this.#process.on("error", () => {}); // then nobody looks; nothing depends on it
-    stdin?.on("error", () => {});
-    createInterface({ input: stdout as Socket }).on("line", (line) => {
-      if (!this.#closed) this.#heed(JSON.parse(line) as Finding);
-    });
+    this.#job = { copies: files, bytesPerSecond, heals: context.healer !== null };
+    this.#begin();
   }
 
   close(): void {
     this.#closed = true;
-    this.#process.kill("SIGKILL"); // of a copy it writes nothing but what it keeps aside
+    this.#process?.kill("SIGKILL"); // of a copy it writes nothing but what it keeps aside
   }
 
-  #heed(finding: Finding): void {
-    if (finding.type === "heal") this.#heal(finding, TRIES);
+  #begin(): void {
+    const began = performance.now();
+    const namedOf = (path: string): number[] =>
+      this.rot.flatMap(({ copy, page }) => (copy === path ? page : []));
+    const named = this.#job.copies.map((copy) => namedOf(copy).slice(0, NAMED));
+    const job: ScrubberJob = { ...this.#job, named };
+    try {
+      const child = beginChild(SCRIPT, [JSON.stringify(job)], ["pipe", "ignore"]);
+      this.#process = child;
+      this.missing = null;
+      const { stdin, stdout } = child as unknown as Record<string, Socket>;
+      for (const each of [child, stdin, stdout]) each?.unref();
+      stdin?.on("error", () => {}); // it ended, which is told
+      const ended = (how: string): void => {
+        if (this.#process !== child || this.#closed) return;
+        this.#process = null;
+        if (performance.now() - began > this.#anewMs) this.#anewMs = ANEW_MS;
+        this.#lacks(how);
+      };
+      child.on("error", ({ message }) => ended(message));
+      child.on("exit", (code, signal) => ended(`it ended with ${code ?? signal}`));
+      hear<Finding>(child, (finding) => {
+        if (this.#process === child && !this.#closed) this.#heed(child, finding);
+      });
+    } catch (error) {
+      this.#lacks((error as Error).message);
+    }
+  }
+
+  /** Nothing depends on it: it is tried again. */
+  #lacks(why: string): void {
+    this.missing = why;
+    setTimeout(() => !this.#closed && this.#begin(), this.#anewMs).unref();
+    this.#anewMs = Math.min(2 * this.#anewMs, ANEW_MOST_MS);
+  }
+
+  #heed(child: ChildProcess, finding: Finding): void {
+    if (finding.type === "heal") this.#heal(child, finding, TRIES);
     else if (finding.type === "gone") this.#take(finding.copy, finding.page);
     else if (finding.type === "sound") this.#isSound(finding.copy, finding.page, null);
     else {
       const { copy, page, owner } = finding;
+      if (this.rot.some((each) => each.copy === copy && each.page === page)) return;
       this.rot = [...this.rot, { copy, page, owner }];
       this.#context.tell("rot", { copy, page, owner });
     }
   }
 
-  #heal(proposal: Proposal, tries: number): void {
+  #heal(child: ChildProcess, proposal: Proposal, tries: number): void {
     const began = performance.now();
     let healed: readonly Remedy[] | null = null; // those that are not are found again
     let left = tries - 1;
@@ -96,8 +141,8 @@ export class Scrubber {
     if (healed && healed.length > 0) this.#finish(proposal.copy, healed);
     const rest = REST * (performance.now() - began);
     if (healed === null && left > 0) {
-      this.#after(Math.max(rest, BETWEEN_TRIES_MS), () => this.#heal(proposal, left));
-    } else this.#after(rest, () => this.#answer(healed));
+      this.#after(child, Math.max(rest, BETWEEN_TRIES_MS), () => this.#heal(child, proposal, left));
+    } else this.#after(child, rest, () => this.#answer(child, healed));
   }
 
   /** What was healed passes the gate. */
@@ -105,13 +150,15 @@ export class Scrubber {
     this.#context.durable().then(() => this.#isHealed(copy, pages), throwOurs);
   }
 
-  #after(milliseconds: number, work: () => void): void {
-    setTimeout(() => !this.#closed && work(), milliseconds).unref();
+  /** Unless it has ended by then: what it was waiting for it proposes no more. */
+  #after(child: ChildProcess, milliseconds: number, work: () => void): void {
+    const isThere = (): boolean => this.#process === child && !this.#closed;
+    setTimeout(() => isThere() && work(), milliseconds).unref();
   }
 
-  #answer(healed: readonly Remedy[] | null): void {
+  #answer(child: ChildProcess, healed: readonly Remedy[] | null): void {
     const pages = healed?.map(({ page }) => page) ?? null;
-    this.#process.stdin?.write(`${JSON.stringify(pages)}\n`);
+    child.stdin?.write(`${JSON.stringify(pages)}\n`);
   }
 
   #isHealed(copy: string, pages: readonly Remedy[]): void {
@@ -134,3 +181,7 @@ export class Scrubber {
     return found;
   }
 }
+
+const SCRIPT = fileURLToPath(
+  new URL(`../scrub/scrubber${extname(import.meta.url)}`, import.meta.url),
+);

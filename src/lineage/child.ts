@@ -7,9 +7,9 @@
  * Here is the side of whoever waits for it; be-child.ts is the other. It prints one JSON object a line: {"progress": …} now and then, and at the end {"result": …},
  * {"refusal": an error of ours} or {"error": {message, code, errno, file}}.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
+import type { ChildProcessByStdio } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { beginChild, hear } from "../child-process.ts";
 import { type ErrorData, fromErrorData } from "../errors.ts";
 
 /** Who waits for the result. */
@@ -44,10 +44,9 @@ export function runChild<Result, Progress>(
     if (signal?.aborted) end();
     let result: { readonly value: Result } | null = null;
     let failure: Error | null = null;
-    createInterface({ input: child.stdout }).on("line", (line) => {
+    hear<Message<Result, Progress>>(child, (message) => {
       isSilent = false;
       if (unwanted()) end();
-      const message = JSON.parse(line) as Message<Result, Progress>;
       if ("result" in message) result = { value: message.result };
       else if ("refusal" in message) failure = fromErrorData(message.refusal);
       else if ("error" in message) {
@@ -115,7 +114,7 @@ function beginSpare(script: string): Child | null {
   try {
     const child = begin(script, []);
     child.on("error", () => {}); // then it has no number
-    child.stdin?.on("error", () => {}); // it was ended: its end says so
+    child.stdin.on("error", () => {}); // it was ended: its end says so
     return child.pid === undefined ? null : child;
   } catch {
     return null;
@@ -123,10 +122,7 @@ function beginSpare(script: string): Child | null {
 }
 
 function begin(script: string, task: readonly string[]): Child {
-  return spawn(process.execPath, ["--no-warnings", script, ...task], {
-    stdio: ["pipe", "pipe", "inherit"], // its input ends when this process does
-    env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
-  });
+  return beginChild(script, task, ["pipe", "inherit"]) as Child;
 }
 
 /** What the child says. */

@@ -4,7 +4,7 @@
  * a process of its own, because closing a descriptor of a database file drops the locks of whoever closes
  * it (lineage/bulk.ts).
  *
- *   node scrubber.js '{"copies": [PATH, …], "bytesPerSecond": N, "heals": true}'
+ *   node scrubber.js '{"copies": [PATH, …], "bytesPerSecond": N, "heals": true, "named": [[N, …], …]}'
  *
  * Commits and checkpoints go on meanwhile, so a page that seems to have rotted is looked at once more. It
  * has, if between two looks at the record beside the copy, which both say the same and that no fold is
@@ -23,7 +23,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { loadDriver } from "../driver.ts";
 import type { Remedy } from "../gate/heal.ts";
-import type { Finding } from "../gate/scrubber.ts";
+import type { Finding, ScrubberJob } from "../gate/scrubber.ts";
 import { walPath } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { RotLog } from "../lineage/rot.ts";
@@ -33,13 +33,6 @@ import { readSidecar } from "../lineage/unlocked.ts";
 import { lockPage } from "../wal/image.ts";
 import { readFully, scanLog } from "../wal/scan.ts";
 import { purposesOf } from "./pages.ts";
-
-export interface ScrubberJob {
-  readonly copies: readonly string[];
-  readonly bytesPerSecond: number;
-  /** Is what has rotted healed, if it can be? Else it is named only. */
-  readonly heals: boolean;
-}
 
 const CHUNK_BYTES = 256 << 10;
 /** The least time between the beginnings of two passes, in milliseconds. */
@@ -56,9 +49,11 @@ const KEPT_TIMES = 3;
 const PROPOSALS = 20;
 
 const driver = loadDriver("node:sqlite");
-const { copies, bytesPerSecond, heals } = JSON.parse(process.argv[2] as string) as ScrubberJob;
+const { copies, bytesPerSecond, heals, named } = JSON.parse(
+  process.argv[2] as string,
+) as ScrubberJob;
 /** The pages of each copy that were named and not seen to be as they should since. */
-const told = new Map(copies.map((copy) => [copy, new Set<number>()]));
+const told = new Map(copies.map((copy, i) => [copy, new Set(named[i])]));
 /** Those that were kept aside, by `nameOf`, and what they were then. */
 const kept = new Map<string, Set<number>>();
 /** Is it worth while to propose something in this pass? */

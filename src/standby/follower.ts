@@ -5,12 +5,12 @@
  * It gets its task through its standard input, which no list of processes shows: addresses have passwords. It stops when that ends: when it
  * is told to, and when this process is gone. What it says comes as JSON, an object a line.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { ChildProcessByStdio } from "node:child_process";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { absoluteAddress, isStream, streamName } from "../address.ts";
+import { beginChild, hear } from "../child-process.ts";
 import { codes, type ErrorData, fromErrorData, LockstepError } from "../errors.ts";
 import type { KeySource } from "../stream/keys.ts";
 import type { FollowProgress, FollowStatus } from "./follow.ts";
@@ -64,7 +64,7 @@ export class Follower {
   failure: Error | null = null;
   /** What else is to happen then. */
   onEnd: () => void = () => {};
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #child: Child;
   readonly #inStep = Promise.withResolvers<void>();
   readonly #shown: string;
   readonly #options: FollowerOptions;
@@ -74,14 +74,11 @@ export class Follower {
   private constructor(task: FollowerTask, options: FollowerOptions) {
     this.#options = options;
     this.#shown = streamName(task.stream);
-    const child = spawn(process.execPath, ["--no-warnings", CHILD], {
-      stdio: ["pipe", "pipe", "inherit"],
-      env: { ...process.env, NODE_OPTIONS: "" }, // what is meant for the application is not for this
-    });
+    const child = begin(this.#shown);
     this.#child = child;
     child.stdin.on("error", () => {}); // it ended: that is told by its end
     child.stdin.write(`${JSON.stringify(task)}\n`);
-    createInterface({ input: child.stdout }).on("line", (line) => this.#hear(JSON.parse(line)));
+    hear<FollowerSays>(child, (said) => this.#hear(said));
     const { promise, resolve } = Promise.withResolvers<void>();
     this.stopped = promise;
     const end = (how: string): void => {
@@ -181,6 +178,16 @@ const PATIENCE_MS = 10_000;
 const CHILD = fileURLToPath(
   new URL(`./follower-child${path.extname(import.meta.url)}`, import.meta.url),
 );
+
+type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+function begin(stream: string): Child {
+  try {
+    return beginChild(CHILD, [], ["pipe", "inherit"]) as Child;
+  } catch (error) {
+    throw died(stream, `could not be started: ${(error as Error).message}`);
+  }
+}
 
 interface Held {
   ref(): void;

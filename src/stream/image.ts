@@ -2,10 +2,11 @@
  * The bytes of a database file that stands still, read by a process of its own (image-child.ts): closing a
  * descriptor of it here would drop the locks that this process holds.
  */
-import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { beginChild } from "../child-process.ts";
 import { pageSizeIn } from "../wal/image.ts";
 
 /** How much is done, of how much; the rate is the average. */
@@ -41,12 +42,9 @@ async function* read(
 ): AsyncGenerator<Uint8Array, void, void> {
   const { size } = fs.statSync(file);
   const began = performance.now();
-  const child = spawn(process.execPath, ["--no-warnings", CHILD, file], {
-    stdio: ["pipe", "pipe", "pipe"], // its input ends when this process does
-    env: { ...process.env, NODE_OPTIONS: "" },
-  });
+  const child = beginChild(CHILD, [file], ["pipe", "pipe"]);
   let said = "";
-  child.stderr.on("data", (text) => (said += text));
+  child.stderr?.on("data", (text) => (said += text));
   const ended = new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
@@ -54,7 +52,7 @@ async function* read(
   ended.catch(() => {}); // it is thrown where it is awaited
   let done = 0;
   try {
-    for await (const chunk of child.stdout as AsyncIterable<Uint8Array>) {
+    for await (const chunk of child.stdout as Readable & AsyncIterable<Uint8Array>) {
       yield chunk;
       done += chunk.length;
       const seconds = (performance.now() - began) / 1000;

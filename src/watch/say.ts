@@ -62,6 +62,15 @@ export function unsafeStream(stream: string, what: string): Keyed {
   });
 }
 
+/** @param why there is no process that looks for rot */
+export function noScrub(primary: string, why: string): Keyed {
+  return warned("no scrub", {
+    ...{ kind: "no-scrub", copy: primary, since: ago(0), stack: null },
+    what: `Nobody looks for rot just now: ${why}`,
+    next: "It is begun anew by and by; see what ends it: too little memory, too few files or processes that may be open",
+  });
+}
+
 export const lowSpaceKey = (copy: string): string => `low space ${copy}`;
 
 /** @param limit in bytes; 0: none; null: a twentieth of the file system, 1 GiB at most */

@@ -20,6 +20,8 @@ export interface Watched {
   /** Those that the connections of this thread have open. */
   readonly transactions: () => readonly OpenTransaction[];
   readonly log: () => say.LogSize;
+  /** Why nobody looks for rot, if somebody should. */
+  readonly noScrub: () => string | null;
   /** What was accepted of streams that cannot keep all that they acknowledge. */
   readonly accepted: () => readonly (readonly [stream: string, what: string])[];
 }
@@ -117,6 +119,8 @@ export class Watcher {
     this.#replace(["open-transaction"], transactions);
     const accepted = this.#watched.accepted().map((each) => say.unsafeStream(...each));
     this.#replace(["unsafe-stream"], accepted);
+    const noScrub = this.#watched.noScrub();
+    this.#replace(["no-scrub"], noScrub === null ? [] : [say.noScrub(primary, noScrub)]);
     this.#replace(["large-log"], isLarge ? [say.largeLog(primary, log, readers)] : []);
   }
 

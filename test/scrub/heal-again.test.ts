@@ -46,7 +46,12 @@ test("a checkpoint of the copy that has the right page is under way", { timeout 
   const record = Sidecar.open(loadDriver("node:sqlite"), scene.replica, "replica");
   record.beginFold();
   const script = join(import.meta.dirname, "../../src/scrub/scrubber.ts");
-  const job = JSON.stringify({ copies: scene.copies, bytesPerSecond: 100e6, heals: true });
+  const job = JSON.stringify({
+    copies: scene.copies,
+    bytesPerSecond: 100e6,
+    heals: true,
+    named: [],
+  });
   const child = spawn(process.execPath, ["--no-warnings", script, job], {
     stdio: ["pipe", "pipe", "inherit"],
   });
