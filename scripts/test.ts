@@ -19,7 +19,7 @@ const root = join(import.meta.dirname, "..");
 
 /** They wait for a deadline, for servers or for a browser most of their time. */
 const WAITING = [
-  "test/degrade/*.test.ts",
+  "test/degrade/{faults,late}.test.ts",
   "test/faults/{hang,late}.test.ts",
   "test/neighbours/clock.test.ts",
   "test/page/{accessibility,end-to-end,page}.test.ts",
