@@ -13,7 +13,7 @@ import { codes } from "../src/errors.ts";
  * A name that ends in a slash is a folder. The most specific name decides.
  */
 const LAYERS = [
-  ["invariant", "errors", "node-version"],
+  ["invariant", "errors", "node-version", "child-process"],
   ["wal/"], // the file format: knows neither threads nor other files of ours
   [
     "address",

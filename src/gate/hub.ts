@@ -17,7 +17,6 @@ import {
   ReplicationHandle,
   type ReplicationStatus,
 } from "../observe.ts";
-import type { SharedIndex } from "../wal/shared-index.ts";
 import { Watcher } from "../watch/watcher.ts";
 import { assertTimeout, Barrier, deadline } from "./barrier.ts";
 import { Checkpointer, type CheckpointOutcome } from "./checkpoint.ts";
@@ -40,8 +39,9 @@ import { isSame, openedOtherwise } from "./sharing.ts";
 import { allocate, Slots } from "./slots.ts";
 import { warnOfWalReset } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
-import { statusOf } from "./status-of.ts";
+import { readIndex, statusOf } from "./status-of.ts";
 import { noteStreams } from "./streams.ts";
+import { watchedOf } from "./watched.ts";
 
 /** How many bytes of frames may be under way between the threads; larger commits go in pieces. */
 const RING_BYTES = 2 << 20;
@@ -135,14 +135,9 @@ export class Hub {
     const copies = [key, ...places] as const;
     const scrubbing = { tell: this.#tell, healer: this.healer, durable: () => this.#durable() };
     this.#scrubber = pace > 0 ? new Scrubber(copies, pace, scrubbing) : null;
+    const [roster, checkpointer, clients] = [this.#roster, this.#checkpointer, this.#clients];
     this.#watcher = new Watcher(
-      {
-        ...{ copies, index: this.#primary.index },
-        log: () => this.#checkpointer.size,
-        noScrub: () => this.#scrubber?.missing ?? null,
-        accepted: () => this.#roster.accepted,
-        transactions: () => [...this.#clients].flatMap((each) => each.transaction?.() ?? []),
-      },
+      watchedOf(copies, this.#primary, { roster, checkpointer, clients, scrubber: this.#scrubber }),
       options,
       { begun: this.#tell.bind(null, "warning"), over: this.#tell.bind(null, "warning-over") },
     );
@@ -393,22 +388,12 @@ export class Hub {
 
   #status(): ReplicationStatus {
     const isClosed = this.#references === 0;
-    const log = isClosed ? null : this.#readIndex();
+    const fence = (error: unknown): LockstepError => this.#fence(error);
+    const log = isClosed || this.#failure ? null : readIndex(this.#primary, fence);
     const { durable, waits } = this.#gate;
     const { rot = [], healed = 0 } = this.#scrubber ?? {};
     const warnings = this.#watcher?.warnings ?? [];
     const now = { log, durable, waits, rot, healed, warnings, failure: this.#failure, isClosed };
     return statusOf(this.#primary, this.#roster, now);
-  }
-
-  /** Null: it cannot be read, or could not be before; that has fenced the connections. */
-  #readIndex(): SharedIndex | null {
-    if (this.#failure) return null;
-    try {
-      return this.#primary.readIndex();
-    } catch (error) {
-      this.#fence(error);
-      return null;
-    }
   }
 }

@@ -8,6 +8,19 @@ import type { Warning } from "../warning.ts";
 import type { Primary } from "./primary.ts";
 import type { Member, Roster } from "./roster.ts";
 
+/** Null: it cannot be read, which fences the connections. */
+export function readIndex(
+  primary: Primary,
+  fence: (error: unknown) => unknown,
+): SharedIndex | null {
+  try {
+    return primary.readIndex();
+  } catch (error) {
+    fence(error);
+    return null;
+  }
+}
+
 export interface Circumstances {
   /** Null: it is not in use any more. */
   readonly log: SharedIndex | null;
