@@ -1,6 +1,6 @@
 /** `lockstep/observe`: one line for programs that have a database open. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
@@ -13,6 +13,16 @@ import { scratch } from "../scratch.ts";
 import { ask } from "../serve/ask.ts";
 import { Still } from "../serve/handle.ts";
 import { readMetrics } from "../serve/prometheus.ts";
+
+/** As text in a program. */
+const source = (name: string): string =>
+  JSON.stringify(path.join(import.meta.dirname, "../../src", name));
+
+/** Runs a program in a process of its own. */
+function runHere(cwd: string, code: string): SpawnSyncReturns<string> {
+  const args = ["--no-warnings", "--input-type=module", "-e", code];
+  return spawnSync(process.execPath, args, { cwd, encoding: "utf8", timeout: 60_000 });
+}
 
 for (const driver of drivers) {
   test(`${driver}: with listen there is a server, which ends with close()`, async (t) => {
@@ -92,23 +102,36 @@ test("the log is lines of JSON", async (t) => {
 
 test("it keeps no process alive, and its socket goes with the process", (t) => {
   const directory = fs.realpathSync(scratch(t));
-  const source = (name: string): string => path.join(import.meta.dirname, "../../src", name);
-  const code = `
-    const { DatabaseSync } = await import(${JSON.stringify(source("index.ts"))});
-    const { observe } = await import(${JSON.stringify(source("observe/index.ts"))});
+  const { stdout, stderr, status } = runHere(
+    directory,
+    `const { DatabaseSync } = await import(${source("index.ts")});
+    const { observe } = await import(${source("observe/index.ts")});
     const db = new DatabaseSync("app.db", { replicas: ["copy.db"] });
     const { address } = await observe(db, { listen: "./a.sock", log: true });
-    console.log(address);`;
-  const { stdout, stderr, status } = spawnSync(
-    process.execPath,
-    ["--no-warnings", "--input-type=module", "-e", code],
-    { cwd: directory, encoding: "utf8", timeout: 60_000 },
+    console.log(address);`,
   );
   // If it lives for long enough it is warned that its copies are on one disk.
   const unforeseen = stderr.split("\n").filter((line) => !/^$|"kind":"same-disk"/.test(line));
   assert.deepEqual([stdout.trim(), unforeseen, status], [path.join(directory, "a.sock"), [], 0]);
   assert.ok(!fs.existsSync(path.join(directory, "a.sock")));
 });
+
+for (const driver of drivers) {
+  test(`${driver}: of a connection that was closed past the drop-in no transaction is open`, (t) => {
+    const name = driver === "node:sqlite" ? "DatabaseSync" : "default";
+    const { stdout, stderr, status } = runHere(
+      fs.realpathSync(scratch(t)),
+      `const { ${name}: Database } = await import(${source(driver === "node:sqlite" ? "index.ts" : "better-sqlite3.ts")});
+      const { ${name}: Original } = await import(${JSON.stringify(import.meta.resolve(driver))});
+      const db = new Database("app.db", { replicas: ["copy.db"] });
+      const { replication } = db;
+      db.exec("CREATE TABLE t (x); BEGIN");
+      Original.prototype.close.call(db);
+      console.log(replication.metrics.openTransactionMs);`,
+    );
+    assert.deepEqual([stdout.trim(), stderr, status], ["null", "", 0]);
+  });
+}
 
 test("a sample each ten seconds, for an hour; the newest 200 events", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
