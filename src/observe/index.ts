@@ -48,14 +48,16 @@ export async function observe(
   const handle = "replication" in observable ? observable.replication : observable;
   if (!handle) throw notReplicated();
   const recorder = new Recorder(handle);
+  let server: Served | null = null;
   try {
-    const server =
-      listen === undefined ? null : await serve(handle, { listen, allowRemote, hosts }, recorder);
+    if (listen !== undefined)
+      server = await serve(handle, { listen, allowRemote, hosts }, recorder);
     const write = log === true ? (line: string) => process.stderr.write(`${line}\n`) : log;
     const unlog = write ? logEvents(handle, write) : () => {};
     return new Observation(handle, recorder, server, unlog);
   } catch (error) {
     recorder.close();
+    await server?.close();
     throw error;
   }
 }

@@ -7,12 +7,18 @@ import { test } from "node:test";
 import { codes } from "../../src/errors.ts";
 import { metricsText, observe } from "../../src/observe/index.ts";
 import { Recorder } from "../../src/serve/recorder.ts";
+import type { Warning } from "../../src/warning.ts";
 import { Trio } from "../degrade/trio.ts";
 import { drivers, Pair } from "../dropin/pair.ts";
 import { scratch } from "../scratch.ts";
 import { ask } from "../serve/ask.ts";
 import { Still } from "../serve/handle.ts";
 import { readMetrics } from "../serve/prometheus.ts";
+
+const ON_ONE_DISK: Warning = {
+  ...{ kind: "same-disk", copy: "/b/app.db", since: "2026-11-27T07:00:00.000Z" },
+  ...{ what: "both are on one disk", next: "move one", stack: null },
+};
 
 /** As text in a program. */
 const source = (name: string): string =>
@@ -55,6 +61,19 @@ test("a database without replicas is refused, and so is a wrong address", async 
   assert.equal(db.replication.listenerCount("failed"), 0);
   db.close();
   await assert.rejects(observe(db), { code: codes.BAD_OPTION, what: /not replicated/ });
+});
+
+test("a log that throws at what is so already: nothing listens", async (t) => {
+  const still = new Still();
+  still.status = { ...still.status, warnings: [ON_ONE_DISK] };
+  const listen = path.join(fs.realpathSync(scratch(t)), "a.sock");
+  const log = (): void => {
+    throw new Error("full");
+  };
+  await assert.rejects(observe(still.handle, { listen, log }), /^Error: full$/);
+  assert.equal(still.handle.listenerCount("warning"), 0);
+  const observation = await observe(still.handle, { listen }); // it is free
+  await observation.close();
 });
 
 test("the log is lines of JSON", async (t) => {
