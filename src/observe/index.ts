@@ -8,7 +8,7 @@ import { prometheusText, type Reading } from "../serve/prometheus.ts";
 import { Recorder } from "../serve/recorder.ts";
 import { type Served, type ServeOptions, serve } from "../serve/server.ts";
 import { type Snapshot, snapshotOf } from "../serve/snapshot.ts";
-import { type Log, logEvents } from "./log.ts";
+import { type Log, logEvents, toStderr } from "./log.ts";
 
 export type { ChannelMessages, ChannelName } from "../channels.ts";
 export type { Percentiles } from "../histogram.ts";
@@ -52,7 +52,7 @@ export async function observe(
   try {
     if (listen !== undefined)
       server = await serve(handle, { listen, allowRemote, hosts }, recorder);
-    const write = log === true ? (line: string) => process.stderr.write(`${line}\n`) : log;
+    const write = log === true ? toStderr : log;
     const unlog = write ? logEvents(handle, write) : () => {};
     return new Observation(handle, recorder, server, unlog);
   } catch (error) {

@@ -1,8 +1,11 @@
 /** `lockstep/observe`: one line for programs that have a database open. */
 import assert from "node:assert/strict";
-import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { codes } from "../../src/errors.ts";
 import { metricsText, observe } from "../../src/observe/index.ts";
@@ -118,6 +121,38 @@ test("the log is lines of JSON", async (t) => {
   await observation.close();
   trio.closeAndCompare(db);
 });
+
+for (const [what, skip] of [
+  ["is a full disk", !fs.existsSync("/dev/full") && "there is no /dev/full"],
+  ["has no reader any more", false],
+] as const) {
+  test(`a log to stderr that ${what} is no end of the application`, { skip }, async (t) => {
+    const code = `
+      const { observe } = await import(${source("observe/index.ts")});
+      const { Still } = await import(${source("../test/serve/handle.ts")});
+      const { handle } = new Still();
+      await observe(handle, { log: true });
+      for (let i = 0; i < 5; i++) {
+        handle.emit("rejoined", "/b/app.db");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      const left = process.stderr.listenerCount("error");
+      process.stderr.on("error", ({ code }) => console.log(left, "its own affair:", code));
+      process.stderr.write("what the application says\\n");`;
+    const args = ["--no-warnings", "--input-type=module", "-e", code];
+    const full = what === "is a full disk" ? fs.openSync("/dev/full", "w") : null;
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", full ?? "pipe"] });
+    if (full !== null) fs.closeSync(full);
+    child.stderr?.destroy();
+    t.after(() => child.kill("SIGKILL"));
+    const [said, [status]] = await Promise.all([
+      text(child.stdout as Readable),
+      once(child, "close"),
+    ]);
+    assert.match(said, /^0 its own affair: E(NOSPC|PIPE)\n$/);
+    assert.equal(status, 0);
+  });
+}
 
 test("it keeps no process alive, and its socket goes with the process", (t) => {
   const directory = fs.realpathSync(scratch(t));
