@@ -58,6 +58,11 @@ function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boo
   );
 }
 
+/** Was it said because the connection is closed? */
+export function isClosed(error: unknown): boolean {
+  return /not open/.test((error as Error).message);
+}
+
 /**
  * Is a connection in no transaction, and no iterator of its open? SQLite knows of both, and refuses a VACUUM then; this
  * one has no file to write into, so that nothing else comes of it but this: outside of a transaction it ends

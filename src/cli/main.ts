@@ -127,9 +127,17 @@ function withoutSqliteWarning(): void {
   };
 }
 
+/** Said once: a program that reads the results must not take them for whole. */
+function unwritten({ code, message }: NodeJS.ErrnoException): void {
+  process.stdout.on("error", () => {});
+  if (code === "EPIPE") return; // a reader that went away (`| head`) is no failure of ours
+  process.exitCode = 1;
+  process.stderr.write(`Not all of the result could be written: ${message}\n`);
+}
+
 withoutSqliteWarning();
-// A reader that went away (`| head`) is no failure of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-});
-process.exitCode = await main(process.argv.slice(2));
+// What a command does goes on where it cannot be told: whoever mirrors a database is not ended by a full disk under its log.
+process.stderr.on("error", () => {});
+process.stdout.once("error", unwritten);
+const status = await main(process.argv.slice(2));
+process.exitCode ||= status;

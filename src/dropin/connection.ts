@@ -6,7 +6,7 @@
  *   - once the hub has failed, everything but close() and properties throws that failure;
  *   - the hub holds the driver's database object weakly: what the application drops is collected.
  */
-import type { DriverName } from "../driver.ts";
+import { type DriverName, isClosed } from "../driver.ts";
 import { LockstepError } from "../errors.ts";
 import type { HubClient } from "../gate/client.ts";
 import type { Hub } from "../gate/hub.ts";
@@ -216,7 +216,11 @@ export class Connection {
 
   /** The transaction that is open, if one is; perhaps it was not seen to begin. */
   get transaction(): OpenTransaction | null {
-    if (this.#open && this.#inTransaction()) return (this.#begun ??= new Begun(null));
+    try {
+      if (this.#open && this.#inTransaction()) return (this.#begun ??= new Begun(null));
+    } catch (error) {
+      if (!isClosed(error)) throw error; // past the drop-in: then none is
+    }
     this.#begun = null;
     return null;
   }

@@ -25,7 +25,7 @@
  * be the only one that writes, is in a transaction or has an iterator open. Where other programs write as they
  * like (`Primary.foreign`) nobody could tell, and rot is named only.
  */
-import { type Connection, isBusy, isDamaged, isIdle } from "../driver.ts";
+import { type Connection, isBusy, isClosed, isDamaged, isIdle } from "../driver.ts";
 import type { LockstepError } from "../errors.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { checksumOf, SumsFile } from "../lineage/sums.ts";
@@ -158,7 +158,7 @@ function isAtRest(client: HubClient): boolean {
   try {
     return !client.transaction?.() && isIdle((sql) => client.exec(sql));
   } catch (error) {
-    if (/not open/.test((error as Error).message)) return true; // closed, past the drop-in
+    if (isClosed(error)) return true; // closed, past the drop-in
     throw error;
   }
 }

@@ -8,7 +8,7 @@ import { prometheusText, type Reading } from "../serve/prometheus.ts";
 import { Recorder } from "../serve/recorder.ts";
 import { type Served, type ServeOptions, serve } from "../serve/server.ts";
 import { type Snapshot, snapshotOf } from "../serve/snapshot.ts";
-import { type Log, logEvents } from "./log.ts";
+import { type Log, logEvents, toStderr } from "./log.ts";
 
 export type { ChannelMessages, ChannelName } from "../channels.ts";
 export type { Percentiles } from "../histogram.ts";
@@ -48,14 +48,16 @@ export async function observe(
   const handle = "replication" in observable ? observable.replication : observable;
   if (!handle) throw notReplicated();
   const recorder = new Recorder(handle);
+  let server: Served | null = null;
   try {
-    const server =
-      listen === undefined ? null : await serve(handle, { listen, allowRemote, hosts }, recorder);
-    const write = log === true ? (line: string) => process.stderr.write(`${line}\n`) : log;
+    if (listen !== undefined)
+      server = await serve(handle, { listen, allowRemote, hosts }, recorder);
+    const write = log === true ? toStderr : log;
     const unlog = write ? logEvents(handle, write) : () => {};
     return new Observation(handle, recorder, server, unlog);
   } catch (error) {
     recorder.close();
+    await server?.close();
     throw error;
   }
 }

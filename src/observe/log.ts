@@ -34,6 +34,23 @@ export function logEvents(handle: ReplicationHandle, log: Log): () => void {
   };
 }
 
+/**
+ * A disk that is full, or a reader who went away, would end the application: a stream that cannot write emits an error
+ * then. That of this line is heard here; what the application itself writes stays its own affair.
+ */
+export function toStderr(line: string): void {
+  const { stderr } = process;
+  stderr.write(`${line}\n`, (error) => {
+    if (!error) return;
+    stderr.once("error", ignore); // it comes next, unless the stream has told of one already
+    setImmediate(() => stderr.off("error", ignore));
+  });
+}
+
+// --- internal ---
+
+const ignore = (): void => {};
+
 function factsOf({ code, copy, what, state, next }: LockstepError): object {
   return { code, copy, what, state, next };
 }

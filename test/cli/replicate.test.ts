@@ -1,9 +1,12 @@
 /** `lockstep replicate` as somebody runs it: what it says, and how it ends. What it does: test/replicate. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Io, type Output } from "../../src/cli/io.ts";
 import { runSql } from "../support/files.ts";
 import { lockstep, lockstepJson, main } from "./lockstep.ts";
@@ -87,6 +90,50 @@ test("stopped while it makes the first copy, or right after: it ends in order", 
     assert.deepEqual(await once(child, "close"), [0, null], said);
     assert.match(said, /stopped/);
   }
+});
+
+const FULL = { skip: !fs.existsSync("/dev/full") && "there is no /dev/full" };
+
+/** Runs while somebody writes, until the replica has that, and is stopped. */
+async function mirrors(child: ChildProcess, { primary, replica }: Pair): Promise<unknown> {
+  const ended = once(child, "close");
+  plain(primary, ADD_ONE);
+  while (!fs.existsSync(replica) || rowsOf(replica) < 501) {
+    assert.equal(child.exitCode, null, "it ended");
+    await delay(20);
+  }
+  child.kill("SIGTERM");
+  return (await ended)[0];
+}
+
+test("stderr has no reader any more: it goes on", async (t) => {
+  const pair = pairInWal(t);
+  const child = spawn(process.execPath, [main, "replicate", pair.primary, pair.replica]);
+  t.after(() => child.kill("SIGKILL"));
+  child.stderr.destroy();
+  assert.equal(await mirrors(child, pair), 0);
+});
+
+test("stderr is a full disk: it goes on", FULL, async (t) => {
+  const pair = pairInWal(t);
+  const full = fs.openSync("/dev/full", "w");
+  const args = [main, "replicate", pair.primary, pair.replica];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", full] });
+  t.after(() => child.kill("SIGKILL"));
+  fs.closeSync(full);
+  assert.equal(await mirrors(child, pair), 0);
+});
+
+test("stdout is a full disk: it goes on, says so once, and fails in the end", FULL, async (t) => {
+  const pair = pairInWal(t);
+  const full = fs.openSync("/dev/full", "w");
+  const args = [main, "replicate", "--json", pair.primary, pair.replica];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", full, "pipe"] });
+  t.after(() => child.kill("SIGKILL"));
+  fs.closeSync(full);
+  const said = text(child.stderr as Readable);
+  assert.equal(await mirrors(child, pair), 1);
+  assert.match(await said, /^Not all of the result could be written: ENOSPC.*\n$/);
 });
 
 test("a status takes the place of the last on a terminal, and is a line elsewhere", () => {

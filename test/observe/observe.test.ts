@@ -1,18 +1,37 @@
 /** `lockstep/observe`: one line for programs that have a database open. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { type SpawnSyncReturns, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { codes } from "../../src/errors.ts";
 import { metricsText, observe } from "../../src/observe/index.ts";
 import { Recorder } from "../../src/serve/recorder.ts";
+import type { Warning } from "../../src/warning.ts";
 import { Trio } from "../degrade/trio.ts";
 import { drivers, Pair } from "../dropin/pair.ts";
 import { scratch } from "../scratch.ts";
 import { ask } from "../serve/ask.ts";
 import { Still } from "../serve/handle.ts";
 import { readMetrics } from "../serve/prometheus.ts";
+
+const ON_ONE_DISK: Warning = {
+  ...{ kind: "same-disk", copy: "/b/app.db", since: "2026-11-27T07:00:00.000Z" },
+  ...{ what: "both are on one disk", next: "move one", stack: null },
+};
+
+/** As text in a program. */
+const source = (name: string): string =>
+  JSON.stringify(path.join(import.meta.dirname, "../../src", name));
+
+/** Runs a program in a process of its own. */
+function runHere(cwd: string, code: string): SpawnSyncReturns<string> {
+  const args = ["--no-warnings", "--input-type=module", "-e", code];
+  return spawnSync(process.execPath, args, { cwd, encoding: "utf8", timeout: 60_000 });
+}
 
 for (const driver of drivers) {
   test(`${driver}: with listen there is a server, which ends with close()`, async (t) => {
@@ -45,6 +64,19 @@ test("a database without replicas is refused, and so is a wrong address", async 
   assert.equal(db.replication.listenerCount("failed"), 0);
   db.close();
   await assert.rejects(observe(db), { code: codes.BAD_OPTION, what: /not replicated/ });
+});
+
+test("a log that throws at what is so already: nothing listens", async (t) => {
+  const still = new Still();
+  still.status = { ...still.status, warnings: [ON_ONE_DISK] };
+  const listen = path.join(fs.realpathSync(scratch(t)), "a.sock");
+  const log = (): void => {
+    throw new Error("full");
+  };
+  await assert.rejects(observe(still.handle, { listen, log }), /^Error: full$/);
+  assert.equal(still.handle.listenerCount("warning"), 0);
+  const observation = await observe(still.handle, { listen }); // it is free
+  await observation.close();
 });
 
 test("the log is lines of JSON", async (t) => {
@@ -90,25 +122,70 @@ test("the log is lines of JSON", async (t) => {
   trio.closeAndCompare(db);
 });
 
+for (const [what, skip] of [
+  ["is a full disk", !fs.existsSync("/dev/full") && "there is no /dev/full"],
+  ["has no reader any more", false],
+] as const) {
+  test(`a log to stderr that ${what} is no end of the application`, { skip }, async (t) => {
+    const code = `
+      const { observe } = await import(${source("observe/index.ts")});
+      const { Still } = await import(${source("../test/serve/handle.ts")});
+      const { handle } = new Still();
+      await observe(handle, { log: true });
+      for (let i = 0; i < 5; i++) {
+        handle.emit("rejoined", "/b/app.db");
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      const left = process.stderr.listenerCount("error");
+      process.stderr.on("error", ({ code }) => console.log(left, "its own affair:", code));
+      process.stderr.write("what the application says\\n");`;
+    const args = ["--no-warnings", "--input-type=module", "-e", code];
+    const full = what === "is a full disk" ? fs.openSync("/dev/full", "w") : null;
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", full ?? "pipe"] });
+    if (full !== null) fs.closeSync(full);
+    child.stderr?.destroy();
+    t.after(() => child.kill("SIGKILL"));
+    const [said, [status]] = await Promise.all([
+      text(child.stdout as Readable),
+      once(child, "close"),
+    ]);
+    assert.match(said, /^0 its own affair: E(NOSPC|PIPE)\n$/);
+    assert.equal(status, 0);
+  });
+}
+
 test("it keeps no process alive, and its socket goes with the process", (t) => {
   const directory = fs.realpathSync(scratch(t));
-  const source = (name: string): string => path.join(import.meta.dirname, "../../src", name);
-  const code = `
-    const { DatabaseSync } = await import(${JSON.stringify(source("index.ts"))});
-    const { observe } = await import(${JSON.stringify(source("observe/index.ts"))});
+  const { stdout, stderr, status } = runHere(
+    directory,
+    `const { DatabaseSync } = await import(${source("index.ts")});
+    const { observe } = await import(${source("observe/index.ts")});
     const db = new DatabaseSync("app.db", { replicas: ["copy.db"] });
     const { address } = await observe(db, { listen: "./a.sock", log: true });
-    console.log(address);`;
-  const { stdout, stderr, status } = spawnSync(
-    process.execPath,
-    ["--no-warnings", "--input-type=module", "-e", code],
-    { cwd: directory, encoding: "utf8", timeout: 60_000 },
+    console.log(address);`,
   );
   // If it lives for long enough it is warned that its copies are on one disk.
   const unforeseen = stderr.split("\n").filter((line) => !/^$|"kind":"same-disk"/.test(line));
   assert.deepEqual([stdout.trim(), unforeseen, status], [path.join(directory, "a.sock"), [], 0]);
   assert.ok(!fs.existsSync(path.join(directory, "a.sock")));
 });
+
+for (const driver of drivers) {
+  test(`${driver}: of a connection that was closed past the drop-in no transaction is open`, (t) => {
+    const name = driver === "node:sqlite" ? "DatabaseSync" : "default";
+    const { stdout, stderr, status } = runHere(
+      fs.realpathSync(scratch(t)),
+      `const { ${name}: Database } = await import(${source(driver === "node:sqlite" ? "index.ts" : "better-sqlite3.ts")});
+      const { ${name}: Original } = await import(${JSON.stringify(import.meta.resolve(driver))});
+      const db = new Database("app.db", { replicas: ["copy.db"] });
+      const { replication } = db;
+      db.exec("CREATE TABLE t (x); BEGIN");
+      Original.prototype.close.call(db);
+      console.log(replication.metrics.openTransactionMs);`,
+    );
+    assert.deepEqual([stdout.trim(), stderr, status], ["null", "", 0]);
+  });
+}
 
 test("a sample each ten seconds, for an hour; the newest 200 events", (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
