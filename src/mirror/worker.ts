@@ -142,7 +142,7 @@ class Worker {
       }
       case "delta": {
         const { resynchronise } = await preparing();
-        const at = this.#proven("only a proven replica is re-synchronised");
+        const at = this.#proven();
         const { membership, sums } = command;
         await resynchronise(this.#driver, this.#held(), at, { membership, sums }, watch);
         return this.#post({ type: "ready", sums: null });
@@ -151,7 +151,7 @@ class Worker {
         (await preparing()).installLog(this.#driver, this.#held(), command.membership);
         return this.#post({ type: "ready", sums: null });
       case "export": {
-        const at = this.#proven("only a proven replica is restored from");
+        const at = this.#proven();
         const { exportCopy } = await preparing();
         const sums = await exportCopy(this.#driver, this.#held(), at, command, watch);
         return this.#post({ type: "ready", sums });
@@ -207,13 +207,9 @@ class Worker {
       this.#held().update(change, { history });
       dropLeft(this.#data.path);
     }
-    const copy = this.#describe();
-    if (copy.file === "missing") throw gone(copy.path, "Its file was removed");
-    const { log, position } = copy;
-    // It was proven when it was looked at, or made: only another program can have changed that.
-    if (!position) throw changed(this.#data.path, `Another program wrote it: ${copy.because}`);
+    const { log, position } = this.#proven();
     // durable: the log is written anew, replica
-    if (log) rewriteLog(copy.path, frameOffset(position.frame + 1, log.header.pageSize));
+    if (log) rewriteLog(this.#data.path, frameOffset(position.frame + 1, log.header.pageSize));
     this.#target = new FileTarget(this.#driver, this.#data.path);
     const at = { header: log?.header ?? null, position };
     this.#delivery = new Delivery(this.#target, this.#held(), at, () => this.#wanted());
@@ -300,10 +296,13 @@ class Worker {
     return !this.#slots.givenUp(this.#data.replica);
   }
 
-  #proven(why: string): { position: Position; frames: number } {
+  /** It was proven when it was looked at, or made: only somebody else can have changed that. */
+  #proven(): { position: Position; frames: number; log: Copy["log"] } {
     const copy = this.#describe();
-    invariant(copy.position !== null, why, { because: copy.because });
-    return { position: copy.position, frames: logFrames(copy) };
+    const { file, position, log, because } = copy;
+    if (file === "missing") throw gone(this.#data.path, "Its file was removed");
+    if (!position) throw changed(this.#data.path, `Another program wrote it: ${because}`);
+    return { position, frames: logFrames(copy), log };
   }
 
   #describe(): Copy {

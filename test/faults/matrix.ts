@@ -92,7 +92,8 @@ export const faults: readonly Fault[] = [
     kinds: ["sync"],
     rules: (point) => [{ ...only(point), does: { delay: TIMEOUT_MS * 1.5 } }],
     replica: /^ERR_LOCKSTEP_(REPLICA_TIMEOUT|WORKER_DIED)$/,
-    primary: /^ERR_LOCKSTEP_WORKER_DIED$/, // of the thread that folds both
+    // Of the thread that folds both; and a replica's thread waits for the primary's disk where it makes files there.
+    primary: /^ERR_LOCKSTEP_(WORKER_DIED|REPLICA_TIMEOUT)$/,
     timeout: TIMEOUT_MS,
   },
   {

@@ -20,7 +20,7 @@
  *                    action   error NAME | short BYTES | delay MS | flip | vanish | hang | kill | killgroup
  *   FAULTS_COUNTERS  64 counters of matching calls, one a rule, shared by all processes
  *
- * `short` writes so many bytes and reports that; `flip` reads one bit wrong; `vanish` takes the disk away before the call is
+ * `short` writes no more than so many bytes and reports that; `flip` reads one bit wrong; `vanish` takes the disk away before the call is
  * made: the directory just below the root is renamed to NAME-gone, and an empty one takes its place, as where a file system
  * was unmounted; `hang` waits until the rules change; `kill` kills the process before the call is made, `killgroup` all of
  * its group.
@@ -245,12 +245,16 @@ static void *span(char into[64], size_t n, off_t at) {
   return into;
 }
 
+static size_t shortened(const struct call *c, size_t n) {
+  return c->length >= 0 && (size_t)c->length < n ? (size_t)c->length : n;
+}
+
 #define WRITES(type, symbol)                                                                       \
   ssize_t symbol(int fd, const void *buf, size_t n, type at) {                                     \
     ON_FD(fd, REAL(symbol)(fd, buf, n, at));                                                       \
     char detail[64];                                                                               \
     span(detail, n, at);                                                                           \
-    FAULTY(WRITE, name, detail, REAL(symbol)(fd, buf, c.length < 0 ? n : (size_t)c.length, at));   \
+    FAULTY(WRITE, name, detail, REAL(symbol)(fd, buf, shortened(&c, n), at));                      \
   }
 WRITES(off_t, pwrite)
 WRITES(off64_t, pwrite64)
@@ -259,7 +263,7 @@ ssize_t write(int fd, const void *buf, size_t n) {
   ON_FD(fd, syscall(SYS_write, fd, buf, n));
   char detail[64];
   span(detail, n, lseek(fd, 0, SEEK_CUR));
-  FAULTY(WRITE, name, detail, syscall(SYS_write, fd, buf, c.length < 0 ? n : (size_t)c.length));
+  FAULTY(WRITE, name, detail, syscall(SYS_write, fd, buf, shortened(&c, n)));
 }
 
 #define WRITES_VECTOR(symbol)                                                                      \

@@ -34,6 +34,7 @@ class WarmProcess extends EventEmitter {
   readonly stdin = new PassThrough();
   readonly stdout = new PassThrough();
   #child: ChildProcess | null = null;
+  #isEnded = false;
 
   /** @param task null: it waits for it, as a line of its input */
   constructor(script: string, task: string | null) {
@@ -52,6 +53,7 @@ class WarmProcess extends EventEmitter {
     if (!stdin || !stdout) throw new Error("it has pipes");
     const lines = createInterface({ input: stdout });
     const end = (code: number | null, signal: NodeJS.Signals | null): void => {
+      this.#isEnded = true;
       lines.close();
       warm.removeAllListeners();
       this.stdout.end();
@@ -64,14 +66,17 @@ class WarmProcess extends EventEmitter {
     });
     warm.on("error", (error) => this.emit("error", error));
     warm.on("close", (code, signal) => {
-      child = null;
+      if (child === warm) child = null;
       end(code, signal);
     });
     stdin.write(`${JSON.stringify({ script, task })}\n`);
   }
 
   kill(signal: NodeJS.Signals): void {
-    if (this.#child) this.#child.kill(signal);
-    else this.emit("close", null, signal);
+    const warm = this.#child;
+    if (this.#isEnded) return;
+    if (!warm) this.emit("close", null, signal);
+    if (warm === child) child = null; // it may still say that it has done its task, but takes no other
+    warm?.kill(signal);
   }
 }
