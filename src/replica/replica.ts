@@ -197,12 +197,14 @@ export class Replica {
   }
 
   #deadline(target: Position, timeout: number): LockstepError {
-    let at = this.position;
+    let at: string | null = null;
     let open = false;
+    let cause: unknown;
     try {
       open = !this.#isFree();
-    } catch {
-      at = null;
+      at = this.position;
+    } catch (error) {
+      cause = error; // a disk that fails just now, or the connection was closed: nothing may throw out of a timer
     }
     const where = at ? `reads see ${at}` : "what reads see is not proven just now";
     return new LockstepError(codes.DEADLINE, {
@@ -212,6 +214,7 @@ export class Replica {
       }`,
       state: "Nothing was changed; it may reach it at any moment",
       next: open ? "End that first" : "Ask again, or see where the copies stand: lockstep status",
+      cause,
     });
   }
 }

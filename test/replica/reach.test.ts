@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
 import { openReplica as openBetter } from "../../src/better-sqlite3.ts";
+import type { LockstepError } from "../../src/errors.ts";
 import { openReplica } from "../../src/index.ts";
 import { parsePosition } from "../../src/lineage/position.ts";
 import { restore } from "../../src/restore.ts";
@@ -15,6 +16,8 @@ import { copyDirectory } from "../support/files.ts";
 import { Program } from "../support/program.ts";
 import { count, indexPosition, openFor } from "../support/replica.ts";
 import { Scene } from "../support/scene.ts";
+
+type Fault = NodeJS.ErrnoException;
 
 const LINUX_ONLY = fs.existsSync("/proc/self/fd") ? false : "descriptors are listed on Linux only";
 const SOON = { timeout: 10_000 };
@@ -171,6 +174,23 @@ for (const driver of DRIVERS) {
     db.close();
   });
 }
+
+test("a disk that fails when the time is up: the caller is told, and nothing is thrown out of a timer", async (t) => {
+  const scene = Scene.make(t);
+  scene.life((db) => db.put(1));
+  const reader = openFor(t, "node:sqlite", scene.replica);
+  await turn(); // from here on timers are next, and only then what else looks
+  const reaching = reader.reach(further(reader.position as string, 1), { timeout: 0 });
+  t.mock.method(fs, "readSync", () => {
+    throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+  });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  await assert.rejects(reaching, (error: LockstepError) => {
+    assert.deepEqual([error.code, (error.cause as Fault).code], ["ERR_LOCKSTEP_DEADLINE", "EIO"]);
+    assert.match(error.what, /not proven just now/);
+    return true;
+  });
+});
 
 test("another process reads its own writes", async (t) => {
   const scene = Scene.make(t);
