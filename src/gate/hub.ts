@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { isAsynchronous, isStream } from "../address.ts";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { InvariantError } from "../invariant.ts";
+import { InvariantError, invariant } from "../invariant.ts";
 import { walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
@@ -254,6 +254,7 @@ export class Hub {
    * @param client null if it was never connected
    */
   disconnect(client: HubClient | null, closeNative: () => void): void {
+    invariant(this.#references > 0, "nobody lets go who does not hold", { primary: this.#key });
     closeNative();
     if (client) this.#clients.delete(client);
     this.#references--;
