@@ -5,6 +5,7 @@
  */
 import fs from "node:fs";
 import { isAsynchronous, isStream } from "../address.ts";
+import { tellApplication } from "../application.ts";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
 import { InvariantError, invariant } from "../invariant.ts";
@@ -319,13 +320,7 @@ export class Hub {
     event: Name,
     ...what: ReplicationEvents[Name]
   ): void => {
-    try {
-      this.replication?.emit(event, ...what);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    tellApplication(() => this.replication?.emit(event, ...what));
   };
 
   /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */
