@@ -131,6 +131,7 @@ export class Follower {
   #lastLagMs = 0;
   #worstLagMs = 0;
   #isStopped = false;
+  #stopped: Promise<void> | null = null;
   #resolve!: () => void;
   #reject!: (error: unknown) => void;
 
@@ -171,16 +172,26 @@ export class Follower {
    * Mirrors what is committed by now, folds it if nobody is in the way, and lets go of all copies.
    * @throws LockstepError what it failed with in that; what ended it before is told by `ended` alone
    */
-  async stop(): Promise<void> {
-    if (this.#isStopped) return this.ended.catch(() => {});
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     try {
-      await this.replication.durable();
+      if (!this.#isStopped) await this.replication.durable();
     } finally {
-      this.#rest();
-      await this.#deputy.end(); // its mark would be in the way of the last fold
-      this.#hub.disconnect(null, () => {});
-      this.#resolve();
+      // What failed, before or meanwhile, lets go of the copies itself.
+      if (this.#isStopped) await this.ended.catch(() => {});
+      else await this.#letGo();
     }
+  }
+
+  async #letGo(): Promise<void> {
+    this.#rest();
+    await this.#deputy.end(); // its mark would be in the way of the last fold
+    this.#hub.disconnect(null, () => {});
+    this.#resolve();
   }
 
   #watch(): void {

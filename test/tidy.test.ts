@@ -17,6 +17,7 @@ const LAYERS = [
   ["wal/"], // the file format: knows neither threads nor other files of ours
   [
     "address",
+    "application",
     "node-version",
     "driver",
     "options",

@@ -5,9 +5,10 @@
  */
 import fs from "node:fs";
 import { isAsynchronous, isStream } from "../address.ts";
+import { tellApplication } from "../application.ts";
 import { type DriverName, loadDriver } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { InvariantError } from "../invariant.ts";
+import { InvariantError, invariant } from "../invariant.ts";
 import { walPath } from "../lineage/describe.ts";
 import { formatPosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
@@ -250,6 +251,7 @@ export class Hub {
    * @param client null if it was never connected
    */
   disconnect(client: HubClient | null, closeNative: () => void): void {
+    invariant(this.#references > 0, "nobody lets go who does not hold", { primary: this.#key });
     closeNative();
     if (client) this.#clients.delete(client);
     this.#references--;
@@ -314,13 +316,7 @@ export class Hub {
     event: Name,
     ...what: ReplicationEvents[Name]
   ): void => {
-    try {
-      this.replication?.emit(event, ...what);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    tellApplication(() => this.replication?.emit(event, ...what));
   };
 
   /** The last connection is closed: bring the copies to rest, or leave them as after a crash. */

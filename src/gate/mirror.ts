@@ -11,6 +11,7 @@ import {
   Worker,
 } from "node:worker_threads";
 import { isStream } from "../address.ts";
+import { tellApplication } from "../application.ts";
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import type { Copy } from "../lineage/describe.ts";
@@ -285,7 +286,7 @@ export class Mirror {
     this.last = report.last ?? this.last;
     if (report.type === "progress") {
       this.progressAt = performance.now();
-      this.#onProgress?.(report.progress);
+      tellApplication(() => this.#onProgress?.(report.progress));
     }
     if (report.type === "failed") this.failure ??= fromErrorData(report.error);
     return report;

@@ -4,12 +4,15 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import { Hub } from "../../src/gate/hub.ts";
 import { replicate } from "../../src/replicate.ts";
 import { contentsOf } from "../scratch.ts";
 import { assertAtRest, runSql } from "../support/files.ts";
 import { Program } from "../support/program.ts";
 import { seed } from "../support/seed.ts";
 import { assertAllThere, missing, World } from "./world.ts";
+
+type Given = Parameters<Hub["disconnect"]>;
 
 const skip = missing() ?? false;
 
@@ -132,6 +135,46 @@ test("a program stays open: its log and its locks are as they were", async (t) =
   assert.equal(await again.status(), 0);
   assertAtRest(world.primary, [world.replica]);
   assertAllThere(world.replica, { program: 2, own: 1 });
+});
+
+test("stopped twice at the same time: one stop, and the status says that it is closed", async (t) => {
+  const world = new World(t);
+  const follower = await replicate(world.primary, [world.replica]);
+  world.put();
+  const both = [follower.stop(), follower.stop()];
+  await Promise.all(both);
+  await follower.stop();
+  await follower.ended;
+  const { failure, replicas } = follower.replication.status;
+  assert.deepEqual([failure, replicas.map(({ state }) => state)], [null, ["closed"]]);
+  await follower.replication.durable();
+  assertAtRest(world.primary, [world.replica]);
+  assertAllThere(world.replica, { test: 1 });
+});
+
+test("it fails while it is stopped: both tell it, and it lets go once", async (t) => {
+  const world = new World(t);
+  const follower = await replicate(world.primary, [world.replica]);
+  const letGo: Hub[] = [];
+  const disconnect = Hub.prototype.disconnect;
+  t.mock.method(Hub.prototype, "disconnect", function counted(this: Hub, ...given: Given) {
+    letGo.push(this);
+    disconnect.apply(this, given);
+  });
+  fs.renameSync(world.replica, `${world.replica}-away`);
+  world.put();
+  const code = "ERR_LOCKSTEP_REPLICA_GONE";
+  const stopped = assert.rejects(follower.stop(), { code });
+  await assert.rejects(follower.ended, { code });
+  await stopped;
+  await assert.rejects(follower.stop(), { code });
+  assert.deepEqual([letGo.length, follower.replication.status.failure?.code], [1, code]);
+  assert.throws(() => letGo[0]?.disconnect(null, () => {}), /nobody lets go who does not hold/);
+  fs.renameSync(`${world.replica}-away`, world.replica);
+  const again = await replicate(world.primary, [world.replica]);
+  await again.stop();
+  assertAtRest(world.primary, [world.replica]);
+  assertAllThere(world.replica, { test: 1 });
 });
 
 test("what is not in WAL mode is refused, and nothing is changed", async (t) => {
