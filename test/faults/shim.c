@@ -186,8 +186,7 @@ static struct call enter(int kind, const char *path, const char *detail) {
                  argument) < 5)
         continue;
       if (i == 0) trigger = first;
-      int all = strcmp(call, "*") == 0 && kind != OPEN && kind != READ && kind != LOCK &&
-                kind != UNLOCK;
+      int all = strcmp(call, "*") == 0 && kind != OPEN && kind != READ && kind < LOCK;
       if (!all && strcmp(call, names[kind]) != 0) continue;
       if (!matches(path, suffix)) continue;
       uint64_t n = ++counters[i];
@@ -245,16 +244,14 @@ static void *span(char into[64], size_t n, off_t at) {
   return into;
 }
 
-static size_t shortened(const struct call *c, size_t n) {
-  return c->length >= 0 && (size_t)c->length < n ? (size_t)c->length : n;
-}
+#define SHORTENED (c.length >= 0 && (size_t)c.length < n ? (size_t)c.length : n)
 
 #define WRITES(type, symbol)                                                                       \
   ssize_t symbol(int fd, const void *buf, size_t n, type at) {                                     \
     ON_FD(fd, REAL(symbol)(fd, buf, n, at));                                                       \
     char detail[64];                                                                               \
     span(detail, n, at);                                                                           \
-    FAULTY(WRITE, name, detail, REAL(symbol)(fd, buf, shortened(&c, n), at));                      \
+    FAULTY(WRITE, name, detail, REAL(symbol)(fd, buf, SHORTENED, at));                             \
   }
 WRITES(off_t, pwrite)
 WRITES(off64_t, pwrite64)
@@ -263,7 +260,7 @@ ssize_t write(int fd, const void *buf, size_t n) {
   ON_FD(fd, syscall(SYS_write, fd, buf, n));
   char detail[64];
   span(detail, n, lseek(fd, 0, SEEK_CUR));
-  FAULTY(WRITE, name, detail, syscall(SYS_write, fd, buf, shortened(&c, n)));
+  FAULTY(WRITE, name, detail, syscall(SYS_write, fd, buf, SHORTENED));
 }
 
 #define WRITES_VECTOR(symbol)                                                                      \
