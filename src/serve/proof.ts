@@ -1,17 +1,17 @@
 /**
  * When each replica was last proven to restore: whoever proves it leaves a file beside it. It is read in
- * the background, one file at a time and none while one hangs, for a replica's disk may.
+ * the background, in turn with all that looks at disks (watch/in-turn.ts), for a replica's disk may hang.
  */
 import fs from "node:fs/promises";
 import { parseProof, proofPath } from "../lineage/proof.ts";
 import type { ReplicaStatus } from "../observe.ts";
+import { inTurn, withdraw } from "../watch/in-turn.ts";
 
 type Replica = Pick<ReplicaStatus, "path" | "copyId">;
 
 export class Proofs {
   readonly #replicas: () => readonly Replica[];
   readonly #proven = new Map<string, string>();
-  #reading: Promise<void> | null = null;
 
   constructor(replicas: () => readonly Replica[]) {
     this.#replicas = replicas;
@@ -23,22 +23,23 @@ export class Proofs {
     return this.#proven.get(replica) ?? null;
   }
 
-  /** Looks again, unless it is looking; resolves when that is done. */
-  refresh(): Promise<void> {
-    this.#reading ??= this.#read().finally(() => {
-      this.#reading = null;
-    });
-    return this.#reading;
+  /** Looks again, in its turn. */
+  refresh(): void {
+    inTurn(this.#read);
   }
 
-  async #read(): Promise<void> {
+  close(): void {
+    withdraw(this.#read);
+  }
+
+  readonly #read = async (): Promise<void> => {
     for (const { path, copyId } of this.#replicas()) {
       if (copyId === null) continue; // away: what was known of it stays
       const at = await read(path, copyId);
       if (at) this.#proven.set(path, at);
       else this.#proven.delete(path);
     }
-  }
+  };
 }
 
 /** When this copy last did restore; null if never, or if that cannot be read just now. */

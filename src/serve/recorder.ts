@@ -90,6 +90,7 @@ export class Recorder {
 
   close(): void {
     clearInterval(this.#timer);
+    this.proofs.close();
     this.#unlisten();
     this.listeners.clear();
   }

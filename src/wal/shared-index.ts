@@ -85,6 +85,11 @@ export class SharedIndex implements Salts, Sums {
     this.#fd = fd;
   }
 
+  /** Of its file, as text. */
+  get inode(): string {
+    return String(fs.fstatSync(this.#fd).ino);
+  }
+
   /** Reads the header. False if it is not valid just now; then the fields keep their values. */
   read(): boolean {
     if (fs.readSync(this.#fd, this.#bytes, 0, READ_SIZE, 0) < READ_SIZE) return false;

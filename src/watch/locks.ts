@@ -17,11 +17,19 @@ export interface Holders {
   readonly readers: readonly (readonly number[])[];
 }
 
-/** @returns null where it cannot be told */
-export async function holdersOf(database: string): Promise<Holders | null> {
+/** The inode of a database's `-shm`, a look at its disk; null if it cannot be told just now. */
+export async function inodeOf(database: string): Promise<string | null> {
   try {
-    const { ino } = await fs.stat(`${database}-shm`);
-    return holdersIn(await fs.readFile("/proc/locks", "latin1"), String(ino), process.pid);
+    return String((await fs.stat(`${database}-shm`)).ino);
+  } catch {
+    return null;
+  }
+}
+
+/** @returns null where it cannot be told */
+export async function holdersOf(inode: string): Promise<Holders | null> {
+  try {
+    return holdersIn(await fs.readFile("/proc/locks", "latin1"), inode, process.pid);
   } catch {
     return null;
   }

@@ -7,7 +7,8 @@ import type { SharedIndex } from "../wal/shared-index.ts";
 import type { OpenTransaction, Warning, WarningKind } from "../warning.ts";
 import { aboutDisks, placesOf } from "./disks.ts";
 import type { Place } from "./file-system.ts";
-import { type Holders, holdersOf, nameOf } from "./locks.ts";
+import { inTurn, withdraw } from "./in-turn.ts";
+import { type Holders, holdersOf, inodeOf, nameOf } from "./locks.ts";
 import * as say from "./say.ts";
 import { type Held, Transactions } from "./transactions.ts";
 
@@ -53,9 +54,10 @@ export class Watcher {
   readonly #listener: Listener;
   readonly #foreign = new Transactions();
   #places: ReadonlyMap<string, Place> = new Map();
+  /** Of the `-shm` of each copy. The primary's is open: no look at its disk is needed. */
+  readonly #inodes = new Map<string, string>();
   #timer: NodeJS.Timeout;
   #isClosed = false;
-  #isAtDisks = false;
   /** In the order in which they began. */
   #warnings: readonly say.Keyed[] = [];
 
@@ -63,6 +65,7 @@ export class Watcher {
     this.#watched = watched;
     this.#limits = limits;
     this.#listener = listener;
+    this.#inodes.set(watched.copies[0], watched.index.inode);
     this.#timer = setTimeout(this.#look, FIRST_MS).unref();
   }
 
@@ -86,10 +89,11 @@ export class Watcher {
     this.#isClosed = true;
     this.#warnings = [];
     clearTimeout(this.#timer);
+    withdraw(this.#lookAtDisks);
   }
 
   readonly #look = (): void => {
-    void this.#lookAtDisks();
+    inTurn(this.#lookAtDisks);
     // A disk that fails under a look is found by the next commit, if it lasts.
     void this.#lookAtTransactions()
       .catch(throwOurs)
@@ -106,7 +110,7 @@ export class Watcher {
     const log = this.#watched.log();
     const isLarge = log.bytes > log.limitBytes;
     const readers = isLarge ? await this.#readers() : [];
-    const holders = await holdersOf(primary);
+    const holders = await this.#holders(primary);
     if (this.#isClosed) return;
     const own = this.#watched.transactions();
     const held = this.#held(holders, own.length > 0);
@@ -122,6 +126,11 @@ export class Watcher {
     const noScrub = this.#watched.noScrub();
     this.#replace(["no-scrub"], noScrub === null ? [] : [say.noScrub(primary, noScrub)]);
     this.#replace(["large-log"], isLarge ? [say.largeLog(primary, log, readers)] : []);
+  }
+
+  async #holders(copy: string): Promise<Holders | null> {
+    const inode = this.#inodes.get(copy);
+    return inode === undefined ? null : holdersOf(inode);
   }
 
   /** What others hold for too long. */
@@ -142,7 +151,7 @@ export class Watcher {
   async #readers(): Promise<readonly string[]> {
     const names = new Set<string>();
     for (const copy of this.#watched.copies) {
-      const holders = await holdersOf(copy);
+      const holders = await this.#holders(copy);
       for (const pid of holders?.readers.flat() ?? []) {
         const name = pid === process.pid ? null : await nameOf(pid);
         if (name) names.add(name);
@@ -151,12 +160,14 @@ export class Watcher {
     return [...names];
   }
 
-  async #lookAtDisks(): Promise<void> {
-    if (this.#isAtDisks) return;
-    this.#isAtDisks = true;
+  readonly #lookAtDisks = async (): Promise<void> => {
     const { copies } = this.#watched;
+    for (const copy of copies.slice(1)) {
+      const inode = await inodeOf(copy);
+      if (inode !== null) this.#inodes.set(copy, inode);
+      else this.#inodes.delete(copy);
+    }
     this.#places = await placesOf(copies);
-    this.#isAtDisks = false;
     if (this.#isClosed) return;
     const wasLow = (copy: string): boolean =>
       this.#warnings.some(([key]) => key === say.lowSpaceKey(copy));
@@ -166,7 +177,7 @@ export class Watcher {
       DISK_KINDS.includes(kind) &&
       (!this.#places.has(copy) || (kind === "same-disk" && !this.#places.has(copies[0])));
     this.#replace(DISK_KINDS, [...found, ...this.#warnings.filter(isUnknown)]);
-  }
+  };
 
   /** These are the warnings of these kinds now: tells of what has begun, and of what is over. */
   #replace(kinds: readonly WarningKind[], found: readonly say.Keyed[]): void {

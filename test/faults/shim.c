@@ -11,8 +11,8 @@
  *                    that one call came before another if and only if its end is before that begin
  *   FAULTS_CONTROL   rules, one a line, read anew at every call, so that they may change meanwhile:
  *                      call suffix first times action argument
- *                    call     open read write truncate rename unlink sync utimens lock unlock, or *
- *                             for all but open, read, lock and unlock
+ *                    call     open read write truncate rename unlink sync utimens lock unlock statfs,
+ *                             or * for all but open, read, lock, unlock and statfs
  *                    suffix   how the path ends (of a rename: the new name's), with * and ? as a
  *                             shell has them; if it ends in a slash, that directory and all below
  *                    first, times   from the first-th matching call on, so many of them; with 0
@@ -40,15 +40,17 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RULES_MAX 64
 #define NAME_SIZE 4096
 
-enum { READ, WRITE, OPEN, TRUNCATE, RENAME, UNLINK, SYNC, UTIMENS, LOCK, UNLOCK };
+enum { READ, WRITE, OPEN, TRUNCATE, RENAME, UNLINK, SYNC, UTIMENS, LOCK, UNLOCK, STATFS };
 static const char *const names[] = {"read",   "write", "open",    "truncate", "rename",
-                                    "unlink", "sync",  "utimens", "lock",     "unlock"};
+                                    "unlink", "sync",  "utimens", "lock",     "unlock",
+                                    "statfs"};
 
 static const char *root, *control;
 static int log_fd = -1;
@@ -216,7 +218,7 @@ static struct call enter(int kind, const char *path, const char *detail) {
 
 static long leave(struct call *c, long result) {
   int error = errno;
-  if (c->kind != READ || c->error) record(c, result, error);
+  if ((c->kind != READ && c->kind != STATFS) || c->error) record(c, result, error);
   errno = error;
   return result;
 }
@@ -373,6 +375,14 @@ int openat64(int dir, const char *path, int flags, ...) {
   MODE(flags)
   return opens(dir, path, flags | O_LARGEFILE, mode);
 }
+
+#define STATFSES(symbol)                                                                           \
+  int symbol(const char *path, struct symbol *into) {                                              \
+    if (!under_root(path)) return REAL(symbol)(path, into);                                        \
+    FAULTY(STATFS, path, "", REAL(symbol)(path, into));                                            \
+  }
+STATFSES(statfs)
+STATFSES(statfs64)
 
 int rename(const char *from, const char *to) {
   if (!under_root(to)) return REAL(rename)(from, to);

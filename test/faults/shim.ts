@@ -23,7 +23,8 @@ export type Kind =
   | "sync"
   | "utimens"
   | "lock"
-  | "unlock";
+  | "unlock"
+  | "statfs";
 
 /** A call that was made, or was made to fail. */
 export interface Call {

@@ -11,6 +11,7 @@ import { codes } from "../../src/errors.ts";
 import { metricsText, observe } from "../../src/observe/index.ts";
 import { Recorder } from "../../src/serve/recorder.ts";
 import type { Warning } from "../../src/warning.ts";
+import { inTurn } from "../../src/watch/in-turn.ts";
 import { Trio } from "../degrade/trio.ts";
 import { drivers, Pair } from "../dropin/pair.ts";
 import { scratch } from "../scratch.ts";
@@ -245,7 +246,8 @@ test("the last proof is read from beside the replica, and is null if it makes no
   const proof = `${pair.replica}-lockstep-proof`;
   t.after(() => fs.rmSync(proof, { force: true }));
   const proven = async (): Promise<string | null> => {
-    await recorder.proofs.refresh();
+    recorder.proofs.refresh();
+    await new Promise<void>((resolve) => inTurn(async () => resolve())); // that comes after it
     return recorder.proofs.of(pair.replica);
   };
   assert.equal(await proven(), null);
