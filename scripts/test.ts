@@ -4,9 +4,9 @@
  *
  *   node scripts/test.ts [FILE or option of `node --test` ...]
  *
- * All are run in two lanes beside each other: three files at a time of those that compute, for each waits for a
- * disk or for a process now and then, and one at a time of those that mostly wait, which would else leave a
- * processor idle. What the second lane says comes last.
+ * All are run in two lanes beside each other: two files at a time of those that compute, and one at a time of
+ * those that mostly wait, which would else leave a processor idle. With three of the former at a time deadlines of
+ * the latter passed. What the second lane says comes last.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,7 +35,7 @@ if (args.length > 0) {
   const waiting = globSync(WAITING, { cwd: root });
   const others = globSync("test/**/*.test.ts", { cwd: root });
   const first = lane(
-    3,
+    2,
     others.filter((file) => !waiting.includes(file)),
     "inherit",
   );
