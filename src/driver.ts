@@ -48,6 +48,14 @@ export function isDamaged(error: unknown): boolean {
   return isOneOf(error, { SQLITE_CORRUPT: 11, SQLITE_NOTADB: 26 });
 }
 
+/** Does it mean that the system did not let SQLite do it? That says nothing of the database. */
+export function isOfSystem(error: unknown): boolean {
+  return isOneOf(error, {
+    ...{ SQLITE_NOMEM: 7, SQLITE_IOERR: 10 },
+    ...{ SQLITE_FULL: 13, SQLITE_CANTOPEN: 14 },
+  });
+}
+
 /** better-sqlite3's errors have a name, perhaps an extended one; node:sqlite's have a number. */
 function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boolean {
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };

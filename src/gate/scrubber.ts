@@ -1,13 +1,13 @@
 /**
  * The committing thread's hold on the process that looks for rot while the copies are in use. Nothing
- * ever waits for it, and it keeps no process alive. One that ends is begun anew. What it proposes is healed (heal.ts) as soon as that can be done at once.
+ * ever waits for it, and it keeps no process alive. One that ends is begun anew. What it proposes is healed
+ * (heal.ts) as soon as that can be done at once.
  */
-import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isStream } from "../address.ts";
-import { beginChild, hear } from "../child-process.ts";
+import { beginChild, type Child, hear } from "../child-process.ts";
 import { throwOurs } from "../errors.ts";
 import type { LivePage, ReplicationEvents } from "../observe.ts";
 import type { Healer, Proposal, Remedy } from "./heal.ts";
@@ -63,7 +63,7 @@ export class Scrubber {
   missing: string | null = null;
   readonly #job: Omit<ScrubberJob, "named">;
   readonly #context: Scrubbing;
-  #process: ChildProcess | null = null;
+  #process: Child | null = null;
   #anewMs = ANEW_MS;
   #closed = false;
 
@@ -90,9 +90,8 @@ export class Scrubber {
       const child = beginChild(SCRIPT, [JSON.stringify(job)], ["pipe", "ignore"]);
       this.#process = child;
       this.missing = null;
-      const { stdin, stdout } = child as unknown as Record<string, Socket>;
-      for (const each of [child, stdin, stdout]) each?.unref();
-      stdin?.on("error", () => {}); // it ended, which is told
+      for (const each of [child, child.stdin, child.stdout]) (each as Socket | Child).unref();
+      child.stdin.on("error", () => {}); // it ended, which is told
       const ended = (how: string): void => {
         if (this.#process !== child || this.#closed) return;
         this.#process = null;
@@ -116,7 +115,7 @@ export class Scrubber {
     this.#anewMs = Math.min(2 * this.#anewMs, ANEW_MOST_MS);
   }
 
-  #heed(child: ChildProcess, finding: Finding): void {
+  #heed(child: Child, finding: Finding): void {
     if (finding.type === "heal") this.#heal(child, finding, TRIES);
     else if (finding.type === "gone") this.#take(finding.copy, finding.page);
     else if (finding.type === "sound") this.#isSound(finding.copy, finding.page, null);
@@ -128,7 +127,7 @@ export class Scrubber {
     }
   }
 
-  #heal(child: ChildProcess, proposal: Proposal, tries: number): void {
+  #heal(child: Child, proposal: Proposal, tries: number): void {
     const began = performance.now();
     let healed: readonly Remedy[] | null = null; // those that are not are found again
     let left = tries - 1;
@@ -151,14 +150,14 @@ export class Scrubber {
   }
 
   /** Unless it has ended by then: what it was waiting for it proposes no more. */
-  #after(child: ChildProcess, milliseconds: number, work: () => void): void {
+  #after(child: Child, milliseconds: number, work: () => void): void {
     const isThere = (): boolean => this.#process === child && !this.#closed;
     setTimeout(() => isThere() && work(), milliseconds).unref();
   }
 
-  #answer(child: ChildProcess, healed: readonly Remedy[] | null): void {
+  #answer(child: Child, healed: readonly Remedy[] | null): void {
     const pages = healed?.map(({ page }) => page) ?? null;
-    child.stdin?.write(`${JSON.stringify(pages)}\n`);
+    child.stdin.write(`${JSON.stringify(pages)}\n`);
   }
 
   #isHealed(copy: string, pages: readonly Remedy[]): void {

@@ -7,9 +7,7 @@
  * Here is the side of whoever waits for it; be-child.ts is the other. It prints one JSON object a line: {"progress": …} now and then, and at the end {"result": …},
  * {"refusal": an error of ours} or {"error": {message, code, errno, file}}.
  */
-import type { ChildProcessByStdio } from "node:child_process";
-import type { Readable, Writable } from "node:stream";
-import { beginChild, hear } from "../child-process.ts";
+import { beginChild, type Child, hear } from "../child-process.ts";
 import { type ErrorData, fromErrorData } from "../errors.ts";
 
 /** Who waits for the result. */
@@ -107,8 +105,6 @@ export class SpareChild {
   }
 }
 
-type Child = ChildProcessByStdio<Writable, Readable, null>;
-
 /** Null if it cannot be begun: whoever needs one tries it again, and says what is wrong. */
 function beginSpare(script: string): Child | null {
   try {
@@ -122,7 +118,7 @@ function beginSpare(script: string): Child | null {
 }
 
 function begin(script: string, task: readonly string[]): Child {
-  return beginChild(script, task, ["pipe", "inherit"]) as Child;
+  return beginChild(script, task, ["pipe", "inherit"]);
 }
 
 /** What the child says. */

@@ -39,6 +39,7 @@ export function writeDelta(
 ): BulkResult {
   const source = naming(from, () => fs.openSync(from, "r"));
   const target = fs.openSync(to, "r");
+  const entryOf = (page: number): number => naming(from, () => sums?.read(page, 1)[0] ?? 0);
   try {
     const pageSize = pageSizeOf(source, from);
     const { size } = fs.fstatSync(source);
@@ -59,8 +60,8 @@ export function writeDelta(
           const start = i * pageSize;
           const page = ours.subarray(start, start + pageSize);
           const old = start + pageSize <= m ? theirs.subarray(start, start + pageSize) : null;
-          const rotten = () => isRot(sums, first + i, page, old as Uint8Array);
-          if (old && (page.equals(old) || naming(from, rotten))) continue;
+          if (old && (page.equals(old) || isRot(entryOf(first + i), first + i, page, old)))
+            continue;
           if (at + start !== LOCK_BYTE) writer.add(first + i, page);
         }
         progress(at + n, size);
@@ -80,9 +81,8 @@ export function writeDelta(
   }
 }
 
-/** Is the old page what the sums say, and the new one not? */
-function isRot(sums: SumsFile | null, page: number, now: Uint8Array, old: Uint8Array): boolean {
-  const [entry = 0] = sums?.read(page, 1) ?? [];
+/** Is the old page what its entry says, and the new one not? */
+function isRot(entry: number, page: number, now: Uint8Array, old: Uint8Array): boolean {
   return entry !== 0 && checksumOf(page, old) === entry && checksumOf(page, now) !== entry;
 }
 

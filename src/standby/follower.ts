@@ -5,12 +5,10 @@
  * It gets its task through its standard input, which no list of processes shows: addresses have passwords. It stops when that ends: when it
  * is told to, and when this process is gone. What it says comes as JSON, an object a line.
  */
-import type { ChildProcessByStdio } from "node:child_process";
 import path from "node:path";
-import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { absoluteAddress, isStream, streamName } from "../address.ts";
-import { beginChild, hear } from "../child-process.ts";
+import { beginChild, type Child, hear } from "../child-process.ts";
 import { codes, type ErrorData, fromErrorData, LockstepError } from "../errors.ts";
 import type { KeySource } from "../stream/keys.ts";
 import type { FollowProgress, FollowStatus } from "./follow.ts";
@@ -179,11 +177,9 @@ const CHILD = fileURLToPath(
   new URL(`./follower-child${path.extname(import.meta.url)}`, import.meta.url),
 );
 
-type Child = ChildProcessByStdio<Writable, Readable, null>;
-
 function begin(stream: string): Child {
   try {
-    return beginChild(CHILD, [], ["pipe", "inherit"]) as Child;
+    return beginChild(CHILD, [], ["pipe", "inherit"]);
   } catch (error) {
     throw died(stream, `could not be started: ${(error as Error).message}`);
   }

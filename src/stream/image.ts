@@ -4,7 +4,6 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { beginChild } from "../child-process.ts";
 import { pageSizeIn } from "../wal/image.ts";
@@ -52,7 +51,7 @@ async function* read(
   ended.catch(() => {}); // it is thrown where it is awaited
   let done = 0;
   try {
-    for await (const chunk of child.stdout as Readable & AsyncIterable<Uint8Array>) {
+    for await (const chunk of child.stdout as AsyncIterable<Uint8Array>) {
       yield chunk;
       done += chunk.length;
       const seconds = (performance.now() - began) / 1000;

@@ -2,6 +2,7 @@
  * Which table or index does a page belong to? SQLite's dbstat virtual table knows.
  */
 import type { DatabaseSync } from "node:sqlite";
+import { isOfSystem } from "../driver.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export interface DifferentPage {
@@ -55,24 +56,18 @@ export function integrityOf(db: DatabaseSync): string {
     const rows = db.prepare("PRAGMA integrity_check").all();
     found = rows.map((row) => String(Object.values(row)[0])).join("\n");
   } catch (error) {
-    if (isOfSystem((error as { errcode?: number }).errcode)) throw error;
+    if (isOfSystem(error)) throw error;
     return (error as Error).message; // a schema that cannot be read, a collation that is unknown
   }
   // What it could not read within a tree it tells as a finding, with the number of its error.
   for (const [line, number] of found.matchAll(/^.*error code[= ](\d+).*$/gm)) {
-    if (isOfSystem(Number(number))) throw unread(line, Number(number));
+    const error = unread(line, Number(number));
+    if (isOfSystem(error)) throw error;
   }
   return found;
 }
 
 // --- internal ---
-
-/** SQLITE_NOMEM, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN: the low byte tells. */
-const OF_SYSTEM = [7, 10, 13, 14];
-
-function isOfSystem(errcode: number | undefined): boolean {
-  return errcode !== undefined && OF_SYSTEM.includes(errcode & 0xff);
-}
 
 /** As node:sqlite would throw it. */
 function unread(line: string, errcode: number): Error {

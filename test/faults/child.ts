@@ -10,6 +10,7 @@ import threads, { type Worker } from "node:worker_threads";
 import type { DriverName } from "../../src/driver.ts";
 import type { LockstepError } from "../../src/errors.ts";
 import type { ReplicationOptions } from "../../src/options.ts";
+import { openBelow } from "../support/descriptors.ts";
 import type * as Warm from "../support/warm.ts";
 import type { Database } from "./open.ts";
 
@@ -138,17 +139,6 @@ function warm(): Promise<typeof Warm> {
 
 function acknowledge(n: number): void {
   fs.writeSync(acknowledged, `${n}\n`);
-}
-
-function openBelow(directory: string): string[] {
-  const links = fs.readdirSync("/proc/self/fd").map((fd) => {
-    try {
-      return fs.readlinkSync(`/proc/self/fd/${fd}`);
-    } catch {
-      return ""; // the one that listed them
-    }
-  });
-  return links.filter((path) => path.startsWith(directory));
 }
 
 /** Nobody but the hub knows its workers: look over its shoulder. */

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import fs from "node:fs";
 import { test } from "node:test";
+import { areListed, openBelow } from "../support/descriptors.ts";
 import { runSql } from "../support/files.ts";
 import { Scene } from "../support/scene.ts";
 
@@ -80,19 +80,8 @@ test("an onProgress that throws is the application's affair, not the start's nor
 });
 
 test("opening and closing leaves no descriptor open", (t) => {
-  if (!fs.existsSync("/proc/self/fd")) return t.skip("needs /proc");
+  if (!areListed) return t.skip("needs /proc");
   const scene = Scene.make(t);
-  const ofScene = (): string[] =>
-    fs
-      .readdirSync("/proc/self/fd")
-      .flatMap((fd) => {
-        try {
-          return [fs.readlinkSync(`/proc/self/fd/${fd}`)];
-        } catch {
-          return []; // the descriptor of this listing
-        }
-      })
-      .filter((name) => name.startsWith(scene.root));
   for (let i = 0; i < 3; i++) scene.life((db) => db.put());
-  assert.deepEqual(ofScene(), []);
+  assert.deepEqual(openBelow(scene.root), []);
 });

@@ -11,6 +11,7 @@ import type { Healer } from "../../src/gate/heal.ts";
 import { checksumOf, sumsPath } from "../../src/lineage/sums.ts";
 import { lockPage } from "../../src/wal/image.ts";
 import { scanLog } from "../../src/wal/scan.ts";
+import { openBelow } from "../support/descriptors.ts";
 import { rot } from "../support/rot.ts";
 import { type Db, type OpenOptions, Scene } from "../support/scene.ts";
 import {
@@ -347,31 +348,14 @@ describe("what has to wait", () => {
     rottenInUse(scene.primary, [1], 0);
     const healer = db.hub.healer as Healer;
     assert.equal(healer.heal(proposal), null);
-    const before = openOf(scene.primary);
+    const before = openBelow(scene.primary);
     for (let i = 0; i < 10; i++) assert.equal(healer.heal(proposal), null);
-    assert.deepEqual(openOf(scene.primary), before, "what was opened is closed");
+    assert.deepEqual(openBelow(scene.primary), before, "what was opened is closed");
     assert.equal(db.hub.failure, null);
     rottenInUse(scene.primary, [1], 0);
     db.close();
   });
 });
-
-/**
- * What this process has open of a copy: its file and what lies beside it, without what threads open elsewhere
- * meanwhile. Nothing where descriptors are not listed.
- */
-function openOf(copy: string): string[] {
-  const descriptors = "/proc/self/fd";
-  if (!fs.existsSync(descriptors)) return [];
-  const links = fs.readdirSync(descriptors).map((fd) => {
-    try {
-      return fs.readlinkSync(`${descriptors}/${fd}`);
-    } catch {
-      return ""; // closed meanwhile, for instance that of the directory itself
-    }
-  });
-  return links.filter((link) => link.startsWith(copy)).sort();
-}
 
 /** As an operator would: `mv restored.db app.db`, while the application runs. */
 function replace({ scene, native }: Db): { assertUntouched: () => void; putBack: () => void } {
