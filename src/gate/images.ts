@@ -107,7 +107,7 @@ export class Images {
     const { roster, gate, timeout } = this.#context;
     const isLost = !roster.connected.includes(mirror);
     const isMade = (): boolean => {
-      mirror.nextReport();
+      mirror.hear(); // checkpoints may be under way, whose answers are not for this
       return mirror.images > this.#before;
     };
     // False: not yet. Null: it failed, and commits go on without it.

@@ -147,6 +147,18 @@ export class Mirror {
     return report;
   }
 
+  /**
+   * Takes note of the news that have come, and leaves answers to whoever asks for them. Does not wait.
+   * @throws LockstepError its failure
+   */
+  hear(): void {
+    const answers: Report[] = [];
+    for (let report = this.nextReport(); report; report = this.nextReport()) {
+      if (report.type !== "progress" && report.type !== "image-made") answers.push(report);
+    }
+    this.#inbox.push(...answers);
+  }
+
   /** Has it reported `type`? Does not wait. @throws LockstepError its failure */
   arrived(type: Report["type"]): boolean {
     const report = this.#next();

@@ -3,10 +3,16 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { Mirror } from "../../src/gate/mirror.ts";
+import { DatabaseSync } from "../../src/index.ts";
 import { createArchive } from "../../src/stream/archive.ts";
 import { ok, Pair } from "../faults/pair.ts";
 import { skip } from "../faults/shim.ts";
+import { scratch } from "../scratch.ts";
 import { materialize } from "./streamed.ts";
+
+type Given = Parameters<Mirror["post"]>;
 
 /** A busy disk answers within it, in milliseconds. */
 const PATIENCE_MS = 6000;
@@ -46,6 +52,33 @@ test("its disk hangs: the log begins anew after a while, and the stream has all"
   const made = path.join(pair.faults.root, "made.db");
   await materialize(options.replicas[1] as string, made);
   assert.ok(fs.readFileSync(made).equals(fs.readFileSync(pair.primary)), "byte for byte");
+});
+
+test("an image hangs: what the stream answers a checkpoint meanwhile is heard", async (t) => {
+  const root = scratch(t);
+  await createArchive(path.join(root, "archive"));
+  const post = Mirror.prototype.post;
+  t.mock.method(Mirror.prototype, "post", function held(this: Mirror, ...given: Given) {
+    const [{ type }] = given;
+    if (type === "image") return; // it is never made
+    post.apply(this, given);
+    // The answer is there before anything else happens.
+    if (type === "begin-fold") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 30);
+  });
+  const db = new DatabaseSync(path.join(root, "app.db"), {
+    replicas: [`archive:${root}/archive?imageBytes=100000`],
+    ...{ replicaTimeout: 1000, checkpointBytes: 200_000 },
+  });
+  db.exec("CREATE TABLE t(data)");
+  let checkpoints = 0;
+  db.replication?.on("checkpoint", () => checkpoints++);
+  const begun = performance.now();
+  while (performance.now() - begun < 2500 || checkpoints < 5) {
+    db.exec("INSERT INTO t VALUES(zeroblob(3000))");
+    await turn();
+  }
+  assert.equal(db.replication?.status.failure, null);
+  db.close();
 });
 
 test("a large image is synced as it is written", { skip }, async (t) => {
