@@ -56,6 +56,11 @@ export function isOfSystem(error: unknown): boolean {
   });
 }
 
+/** Does it mean that a file could not be opened? SQLite does not say why. */
+export function isCannotOpen(error: unknown): boolean {
+  return isOneOf(error, { SQLITE_CANTOPEN: 14 });
+}
+
 /** better-sqlite3's errors have a name, perhaps an extended one; node:sqlite's have a number. */
 function isOneOf(error: unknown, results: Readonly<Record<string, number>>): boolean {
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };

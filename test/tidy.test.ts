@@ -18,6 +18,7 @@ const LAYERS = [
   [
     "address",
     "application",
+    "shortage",
     "node-version",
     "driver",
     "options",

@@ -12,6 +12,7 @@ import {
 import type { DriverName } from "../driver.ts";
 import { codes, fromErrorData, LockstepError } from "../errors.ts";
 import { type Ahead, joinAhead } from "../lineage/keeper.ts";
+import { isShortage } from "../shortage.ts";
 import { closeUnused } from "../targets/file.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
 import { type SharedMemory, type Slots, Turn } from "./slots.ts";
@@ -40,9 +41,18 @@ export class Backfiller {
     this.#primary = primary;
   }
 
-  /** @param copies who owns them, the primary's first */
+  /**
+   * Without the descriptors or the memory for a thread nothing is folded ahead this time.
+   * @param copies who owns them, the primary's first
+   */
   start(copies: readonly HasPath[]): void {
-    this.#thread ??= this.#startThread();
+    try {
+      this.#thread ??= this.#startThread();
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      this.frames = 0;
+      return;
+    }
     this.#copies = copies;
     this.#thread.turn.begin();
     this.#post({ type: "backfill", copies: copies.map(({ path }) => path) });
@@ -56,7 +66,12 @@ export class Backfiller {
     if (!this.#copies) return false;
     const thread = this.#thread as Thread;
     const message = receiveMessageOnPort(thread.port) as { message: BackfillReport } | undefined;
-    if (!message && thread.ended) throw this.#died(thread.ended);
+    if (!message && thread.ended) {
+      if (!thread.turn.isUntouched) throw this.#died(thread.ended);
+      // It began with no copy: whatever it lacked, descriptors, memory or its own script, is no copy's failure.
+      this.#giveUp();
+      return false;
+    }
     if (!message) return true;
     const copies = this.#copies;
     this.#copies = null;
@@ -92,7 +107,10 @@ export class Backfiller {
       const seen = slots.bell();
       if (!this.poll()) return;
       const left = deadline - performance.now();
-      if (left <= 0) throw this.#hangs();
+      if (left <= 0) {
+        this.#hangs();
+        return;
+      }
       deadline += slots.waitForBell(seen, left);
     }
   }
@@ -105,21 +123,32 @@ export class Backfiller {
     for (const [path, file] of this.#thread.files) closeUnused(path, file);
   }
 
-  /** The thread is left to itself, with the descriptors that it has. It begins with no other copy. */
-  #hangs(): LockstepError {
+  /**
+   * The thread is left to itself, with the descriptors that it has. It begins with no other copy.
+   * @throws LockstepError if it hangs at one; else it could not be started, or not in time, and nothing was folded
+   */
+  #hangs(): void {
     const copies = this.#copies as readonly HasPath[];
-    const { path: copy } = copies[(this.#thread as Thread).turn.abandon()] as HasPath;
-    this.#post({ type: "end" });
-    this.#thread = this.#copies = null;
+    const at = (this.#thread as Thread).turn.abandon();
+    this.#giveUp();
+    if (at === null) return;
+    const { path: copy } = copies[at] as HasPath;
     for (const each of copies) this.#note(each, "untold");
     const { timeout } = this.#context;
-    if (copy === this.#primary) return this.#died(new Error(`it did not end within ${timeout} ms`));
-    return new LockstepError(codes.REPLICA_TIMEOUT, {
+    if (copy === this.#primary) throw this.#died(new Error(`it did not end within ${timeout} ms`));
+    throw new LockstepError(codes.REPLICA_TIMEOUT, {
       copy,
       what: `Its log could not be folded into its file within ${timeout} ms`,
       state: "Every acknowledged transaction is on every copy",
       next: "Check the replica's disk; then reopen: the start brings the copies together",
     });
+  }
+
+  /** The next round has another thread. */
+  #giveUp(): void {
+    this.#post({ type: "end" });
+    this.#thread = this.#copies = null;
+    this.frames = 0;
   }
 
   #startThread(): Thread {

@@ -223,7 +223,12 @@ export class Turn {
 
   /** The committing thread's side: a new round begins. */
   begin(): void {
-    Atomics.store(this.cell, 0, 0);
+    Atomics.store(this.cell, 0, NOT_BEGUN);
+  }
+
+  /** The committing thread's side: did it begin with no copy yet in this round? */
+  get isUntouched(): boolean {
+    return Atomics.load(this.cell, 0) === NOT_BEGUN;
   }
 
   /** The thread's side: may it begin with this copy, or go on with it? */
@@ -232,13 +237,15 @@ export class Turn {
     return before !== ABANDONED && Atomics.compareExchange(this.cell, 0, before, copy) === before;
   }
 
-  /** The committing thread's side: at which copy is it, and was the last? */
-  abandon(): number {
-    return Atomics.exchange(this.cell, 0, ABANDONED);
+  /** The committing thread's side: at which copy is it, and was the last? Null: it began with none. */
+  abandon(): number | null {
+    const at = Atomics.exchange(this.cell, 0, ABANDONED);
+    return at === NOT_BEGUN ? null : at;
   }
 }
 
 const ABANDONED = -1;
+const NOT_BEGUN = -2;
 
 /** A machine that is merely busy delays a thread by less. */
 function stoppedFor(overslept: number): number {

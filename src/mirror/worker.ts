@@ -264,7 +264,7 @@ class Worker {
     if (ahead !== undefined) keeperOf(this.#held()).noteAhead(ahead);
     if (this.#delivery) this.#delivery.leftAt = left;
     const done = this.#delivery?.fold() ?? false;
-    const because = done ? "" : "a reader of the replica is in the way";
+    const because = done ? "" : "a reader of the replica is in the way, or no descriptor is left";
     this.#post({ type: "folded", done, because });
   }
 

@@ -53,11 +53,14 @@ export interface FollowStatus {
   readonly position: string;
   /** The last message that was read. */
   readonly message: number;
-  /** How many the stream has besides. */
-  readonly behind: number;
+  /** How many the stream has besides; null: not known, its end was not heard of for more than five seconds. */
+  readonly behind: number | null;
   /** How long the last commit took from the stream's end to readers of this copy, in milliseconds. */
   readonly lagMs: number;
 }
+
+/** After how long what was heard last is no longer taken for how it is, in milliseconds. */
+export const SILENT_MS = 5000;
 
 /** Where a copy came to. */
 export interface Came extends FollowStatus {
@@ -256,13 +259,18 @@ class Pace {
   readonly #from: number;
   readonly #options: FollowOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The stream's last message, as far as is known, and the last that was delivered. */
-  #last: number;
+  /** The stream's last message at the start, and as far as is known by now: when that was asked for, by the monotonic clock. */
+  readonly #goal: number;
+  #end: number;
+  #askedAt = performance.now();
+  #isAsking = false;
+  /** The last message that was delivered. */
   #message: number;
   #time = 0;
   #since = 0;
   #lagMs = 0;
   #isInStep = false;
+  #isStopped = false;
 
   constructor(
     log: StreamLog,
@@ -276,17 +284,18 @@ class Pace {
     this.#feed = feed;
     this.#from = from;
     this.#message = from - 1;
-    this.#last = last;
+    this.#goal = this.#end = last;
     this.#options = options;
-    this.#timer = setInterval(() => this.#tell(), STATUS_MS);
+    this.#timer = setInterval(() => void this.#ask(), STATUS_MS);
   }
 
   get status(): FollowStatus {
+    const isKnown = performance.now() - this.#askedAt <= SILENT_MS;
     return {
       ...{ stream: this.#log.name, dest: this.#dest },
       position: formatPosition(this.#feed.position),
       message: this.#message,
-      behind: Math.max(0, this.#last - this.#message),
+      behind: isKnown ? Math.max(0, this.#end - this.#message) : null,
       lagMs: this.#lagMs,
     };
   }
@@ -302,16 +311,15 @@ class Pace {
     this.#time = time.getTime();
     const { onProgress = () => {} } = this.#options;
     if (this.#isInStep) return;
-    const total = Math.max(1, this.#last - this.#from + 1);
+    const total = Math.max(1, this.#goal - this.#from + 1);
     onProgress({ phase: "catch-up", done: sequence - this.#from + 1, total });
-    if (sequence >= this.#last) this.inStep(sequence, reading);
+    if (sequence >= this.#goal) this.inStep(sequence, reading);
   }
 
   sync(): void {
     this.#feed.sync();
     this.#since = 0;
     this.#lagMs = Math.max(0, Date.now() - this.#time);
-    this.#last = Math.max(this.#last, this.#message);
     this.#options.onStatus?.(this.status);
   }
 
@@ -323,16 +331,25 @@ class Pace {
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearInterval(this.#timer);
   }
 
+  /** Asks for the stream's end, one question at a time; how it stands is told also while there is no answer. */
+  async #ask(): Promise<void> {
+    if (this.#isAsking) return this.#tell();
+    this.#isAsking = true;
+    const now = performance.now();
+    try {
+      const { last } = await this.#log.ends();
+      [this.#end, this.#askedAt] = [last, now];
+    } catch {} // what is wrong the reading itself says
+    this.#isAsking = false;
+    this.#tell();
+  }
+
   #tell(): void {
-    if (!this.#isInStep) return;
-    const known = this.#log.ends().then(({ last }) => {
-      this.#last = Math.max(last, this.#message);
-      this.#options.onStatus?.(this.status);
-    });
-    known.catch(() => {}); // the reading itself says what is wrong
+    if (this.#isInStep && !this.#isStopped) this.#options.onStatus?.(this.status);
   }
 }
 

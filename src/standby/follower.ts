@@ -11,7 +11,7 @@ import { absoluteAddress, isStream, streamName } from "../address.ts";
 import { beginChild, type Child, hear } from "../child-process.ts";
 import { codes, type ErrorData, fromErrorData, LockstepError } from "../errors.ts";
 import type { KeySource } from "../stream/keys.ts";
-import type { FollowProgress, FollowStatus } from "./follow.ts";
+import { type FollowProgress, type FollowStatus, SILENT_MS } from "./follow.ts";
 
 export interface FollowerOptions {
   /** What the stream is sealed with; else its address may say so. */
@@ -27,7 +27,7 @@ export interface FollowerOptions {
 
 /** What a copy that is read while it follows has beside a replica's methods. */
 export interface StandbyMethods {
-  /** How it stood when it was last heard of, at most about a second ago. */
+  /** How it stood when it was last heard of: about a second ago, else `behind` is null before long. */
   readonly status: FollowStatus;
   /**
    * Why it follows no more, without having been told to stop; null: it does. `reach()` rejects with it then, but for positions
@@ -67,6 +67,8 @@ export class Follower {
   readonly #shown: string;
   readonly #options: FollowerOptions;
   #status: FollowStatus | null = null;
+  /** When that was heard, by the monotonic clock. */
+  #heardAt = 0;
   #isTold = false;
 
   private constructor(task: FollowerTask, options: FollowerOptions) {
@@ -117,9 +119,11 @@ export class Follower {
     return follower;
   }
 
-  /** How it stood when it was last heard of. */
+  /** How it stood when it was last heard of; a process that is stopped, or hangs, says nothing. */
   get status(): FollowStatus {
-    return this.#status as FollowStatus;
+    const status = this.#status as FollowStatus;
+    const isSilent = performance.now() - this.#heardAt > SILENT_MS;
+    return isSilent ? { ...status, behind: null } : status;
   }
 
   /** Ends it in an orderly way, or within ten seconds at once, which does the copy no harm. */
@@ -134,9 +138,9 @@ export class Follower {
 
   #hear(said: FollowerSays): void {
     if ("progress" in said) this.#options.onProgress?.(said.progress);
-    else if ("status" in said) this.#status = said.status;
+    else if ("status" in said) this.#note(said.status);
     else if ("inStep" in said) {
-      this.#status = said.inStep;
+      this.#note(said.inStep);
       this.#inStep.resolve();
     } else if (this.#isTold) {
       // It was cut off in the middle of something, as it was told to.
@@ -145,6 +149,11 @@ export class Follower {
       const { message, code } = said.error;
       this.failure = Object.assign(new Error(message), code === null ? {} : { code });
     }
+  }
+
+  #note(status: FollowStatus): void {
+    this.#status = status;
+    this.#heardAt = performance.now();
   }
 
   /** It ended, and nobody had told it to. */

@@ -14,6 +14,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
+import { isShortage } from "../shortage.ts";
 import type { Commit } from "../wal/chain.ts";
 import {
   decodeWalHeader,
@@ -194,10 +195,9 @@ export class FileTarget implements Target {
     this.check(expected); // durable: a fold of our own log only
     this.show(expected); // durable: a fold of all of it
     const { frames } = expected;
-    const connection = this.#driver.open(this.#path, { timeout: 0 });
+    const connection = this.#openFolder();
+    if (!connection) return false;
     try {
-      connection.exec("PRAGMA synchronous=FULL");
-      connection.exec("PRAGMA wal_autocheckpoint=0");
       this.#release(); // our own read mark would be in the way
       const row = checkpoint(connection, "RESTART");
       this.check(expected); // of the index as it was rebuilt
@@ -208,6 +208,16 @@ export class FileTarget implements Target {
     } finally {
       connection.close();
       this.hold();
+    }
+  }
+
+  /** Null: there are no descriptors for it just now, or a reader rebuilds the index. */
+  #openFolder(): Connection | null {
+    try {
+      return openWriter(this.#driver, this.#path, 0);
+    } catch (error) {
+      if (isBusy(error) || isShortage(error)) return null;
+      throw error;
     }
   }
 

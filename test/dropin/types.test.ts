@@ -121,7 +121,7 @@ export async function standbys(stream: string, file: string): Promise<number> {
   });
   await Promise.all([node.stopped, better.stopped]);
   better.prepare<[], { x: number }>("SELECT x FROM t").get()?.x.toFixed();
-  return node.status.lagMs + better.status.behind + (node.failure ? 1 : 0);
+  return node.status.lagMs + (better.status.behind ?? 0) + (node.failure ? 1 : 0);
 }
 
 test("what the types name is there", () => {

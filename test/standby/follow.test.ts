@@ -14,6 +14,7 @@ import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { type FollowStatus, follow } from "../../src/standby/follow.ts";
 import { Archive } from "../../src/stream/archive.ts";
 import { Keys } from "../../src/stream/keys.ts";
+import { until } from "../support/nats.ts";
 import type { WriterOptions } from "../support/stream-writer.ts";
 import { assertEqual, insert, type World, world } from "./world.ts";
 
@@ -66,6 +67,36 @@ describe("a standby", () => {
       await assertEqual(w);
     });
   }
+
+  test("that is cut off does not say that it is in step, asks once at a time, and goes on", async (t) => {
+    const w = await world(t);
+    const ends = w.log.ends.bind(w.log);
+    let [asked, isCutOff] = [0, false];
+    const { promise: back, resolve: comeBack } = Promise.withResolvers<void>();
+    t.mock.method(w.log, "ends", async () => {
+      if (isCutOff) asked++;
+      if (isCutOff) await back;
+      return ends();
+    });
+    const stop = new AbortController();
+    let told: FollowStatus | null = null;
+    const behind = (): number | null | undefined => told?.behind;
+    const done = follow(w.log, w.dest, {
+      signal: stop.signal,
+      onStatus: (status) => {
+        told = status;
+      },
+    });
+    await until(20_000, "the first status", () => behind() === 0);
+    isCutOff = true;
+    await until(30_000, "silence", () => behind() === null);
+    assert.ok(asked <= 1, `${asked} questions at once`);
+    isCutOff = false;
+    comeBack();
+    await until(20_000, "an answer", () => behind() === 0);
+    stop.abort();
+    await done;
+  });
 
   test("is an ordinary replica: recorded, and read while it is written", async (t) => {
     const w = await world(t);

@@ -148,6 +148,25 @@ describe("a standby is not opened", () => {
   });
 });
 
+test("a standby whose process is stopped does not say that it is in step", async (t) => {
+  const w = await world(t);
+  await w.writer.run(insert(1));
+  const standby = await node.openStandby(w.log.name, w.dest);
+  const pid = followerOf(w);
+  process.kill(pid, "SIGSTOP");
+  try {
+    await w.writer.run(insert(1));
+    await until(30_000, "silence", () => standby.status.behind === null);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  await standby.reach(at(w));
+  await until(20_000, "word of it", () => standby.status.behind === 0);
+  assert.equal(standby.failure, null);
+  standby.close();
+  await standby.stopped;
+});
+
 describe("what a standby's process is told", () => {
   const text = `1:${"cd".repeat(32)}`;
 

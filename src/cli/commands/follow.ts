@@ -17,10 +17,11 @@ To make it the primary: lockstep promote.
   --force        set DEST aside under a dated name if it cannot go on, and make it anew
   --keys SOURCE  the keys that the stream is sealed with: a file of lines NUMBER:KEY, or env:NAME
   --json         one object a line: {"event": "in-step" | "status" | "stopped", "at", "stream", "dest",
-                 "position": string, "message", "behind", "lagMs": number}, "stopped" also with
+                 "position": string, "message", "lagMs": number, "behind": number | null}, "stopped" also with
                  {"databaseId", "timeline": number, "setAside": string | null}; or {"error": {…}}
-                 (message: the last one read; behind: how many more there are; lagMs: how long after the
-                 stream took it readers saw the last commit, by the clocks of both)
+                 (message: the last one read; behind: how many more there are, null: not known, the stream
+                 was silent for more than 5 s; lagMs: how long after the stream took it readers saw
+                 the last commit, by the clocks of both)
 
 Exit status: 0 stopped, or in step with --once; 1 failed or refused; 2 wrong usage.
 
@@ -88,7 +89,8 @@ const LINES_MS = 10_000;
 
 function statusLine({ position, behind, lagMs, message }: FollowStatus): string {
   const lag = behind === 0 ? "in step" : `${behind} messages behind`;
-  return `${lag} · message ${message} · last commit here after ${lagMs} ms · ${position}`;
+  const shown = behind === null ? "the stream is silent: how far behind is not known" : lag;
+  return `${shown} · message ${message} · last commit here after ${lagMs} ms · ${position}`;
 }
 
 function seldom(io: Io, tell: (status: FollowStatus) => void): (status: FollowStatus) => void {
