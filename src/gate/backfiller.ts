@@ -67,8 +67,9 @@ export class Backfiller {
     const thread = this.#thread as Thread;
     const message = receiveMessageOnPort(thread.port) as { message: BackfillReport } | undefined;
     if (!message && thread.ended) {
-      if (!thread.turn.isUntouched) throw this.#died(thread.ended);
-      // It began with no copy: whatever it lacked, descriptors, memory or its own script, is no copy's failure.
+      // An error without a code is a bug of ours.
+      if (!thread.turn.isUntouched || !("code" in thread.ended)) throw this.#died(thread.ended);
+      // It began with no copy. For want of descriptors or memory it could not be started, or not read its own script.
       this.#giveUp();
       return false;
     }

@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { Backfiller } from "../../src/gate/backfiller.ts";
+import { allocate, Slots } from "../../src/gate/slots.ts";
+import { until } from "../support/nats.ts";
 import { Scene } from "../support/scene.ts";
 
 const ROWS = 200;
@@ -48,3 +51,23 @@ for (const left of [0, 6]) {
     scene.assertAtRest();
   });
 }
+
+test("a bug of ours in the thread that folds is not taken for that", async () => {
+  const memory = allocate(1, 65_536);
+  const context = { driver: "node:sqlite", slots: new Slots(memory), timeout: 20_000 } as const;
+  const broken = new Backfiller(
+    { ...context, memory: undefined as unknown as typeof memory },
+    "no.db",
+  );
+  broken.start([{ path: "no.db" }]);
+  let died: unknown = null;
+  await until(20_000, "its end", () => {
+    try {
+      return !broken.poll();
+    } catch (error) {
+      died = error;
+      return true;
+    }
+  });
+  assert.equal((died as { code?: unknown } | null)?.code, "ERR_LOCKSTEP_WORKER_DIED");
+});
