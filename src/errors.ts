@@ -50,6 +50,8 @@ export const codes = {
   WORKER_DIED: "ERR_LOCKSTEP_WORKER_DIED",
   /** The operating system refused to read, write or sync the primary's file or log. */
   PRIMARY_IO: "ERR_LOCKSTEP_PRIMARY_IO",
+  /** SQLite committed a transaction without checksums to the primary's log: a crash would lose it. */
+  PRIMARY_UNSUMMED: "ERR_LOCKSTEP_PRIMARY_UNSUMMED",
   /** Whether a stream holds the transaction is not known yet; the next start finds out. */
   IN_DOUBT: "ERR_LOCKSTEP_IN_DOUBT",
   /** A stream ends before what it had acknowledged. */

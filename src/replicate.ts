@@ -262,9 +262,9 @@ export class Follower {
     if (this.#isStopped) return;
     this.#rest();
     // Not within what failed: it may be in the middle of a step.
-    setImmediate(() => {
+    setImmediate(async () => {
       try {
-        this.#deputy.abandon();
+        await leave(this.#deputy, error);
         this.#hub.disconnect(null, () => {});
       } finally {
         this.#reject(error);
@@ -299,11 +299,22 @@ async function begin(hub: Hub, primary: string, beginning: Beginning): Promise<F
     return new Follower(hub, primary, deputy);
   } catch (error) {
     // What fails is tried again: it shall find the log that was held for it.
-    if (hub.failure || (deputy.hasRelieved && !signal?.aborted)) deputy.abandon();
+    if (hub.failure) await leave(deputy, hub.failure);
+    else if (deputy.hasRelieved && !signal?.aborted) deputy.abandon();
     else await deputy.end();
     hub.disconnect(null, () => {});
     throw hub.failure ?? beginning.signal?.reason ?? error;
   }
+}
+
+/**
+ * The deputy goes on holding the log for the next start, as after a kill; but not one that no start can use and only a
+ * checkpoint saves, which it would be in the way of.
+ */
+async function leave(deputy: Deputy, failure: unknown): Promise<void> {
+  const isUnsummed = failure instanceof LockstepError && failure.code === codes.PRIMARY_UNSUMMED;
+  if (isUnsummed) await deputy.end();
+  else deputy.abandon();
 }
 
 /** @throws LockstepError what keeps a replica out that must not be */

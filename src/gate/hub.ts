@@ -38,7 +38,7 @@ import { type Member, Roster } from "./roster.ts";
 import { Scrubber } from "./scrubber.ts";
 import { isSame, openedOtherwise } from "./sharing.ts";
 import { allocate, Slots } from "./slots.ts";
-import { warnOfWalReset } from "./sqlite-version.ts";
+import { warnOfVersion } from "./sqlite-version.ts";
 import { bringTogether } from "./start.ts";
 import { readIndex, statusOf } from "./status-of.ts";
 import { noteStreams } from "./streams.ts";
@@ -131,7 +131,7 @@ export class Hub {
       this.#abandon(mirrors);
       throw gateFailure(key, error);
     }
-    warnOfWalReset(this.#primary.sqliteVersion(), driver);
+    warnOfVersion(this.#primary.sqliteVersion(), driver);
     for (const mirror of mirrors) this.#heed(mirror);
     const copies = [key, ...places] as const;
     const scrubbing = { tell: this.#tell, healer: this.healer, durable: () => this.#durable() };

@@ -1,23 +1,49 @@
-/**
- * SQLite before 3.51.3, except 3.50.7 and 3.44.6, can lose commits when two connections write and
- * checkpoint one database at the same moment (sqlite.org/wal.html, "the WAL-reset bug"). Lockstep's
- * own order of locks keeps clear of it; other programs on the same file do not. Said once.
- */
-let warned = false;
-
-export function warnOfWalReset(version: string, driver: string): void {
-  if (warned || !hasWalResetBug(version)) return;
-  warned = true;
-  process.emitWarning(
-    `${driver} brings SQLite ${version}, which has the WAL-reset bug: if other programs write ` +
-      "this database too, commits can be lost. SQLite 3.51.3, 3.50.7 and 3.44.6 do not have it",
-    { type: "LockstepWarning", code: "LOCKSTEP_WAL_RESET_BUG" },
-  );
-}
+/** Versions of SQLite that can lose commits. Which bug the driver's has is said once. */
 
 /** @param version as `sqlite_version()` says it */
-export function hasWalResetBug(version: string): boolean {
-  if (version === "3.50.7" || version === "3.44.6") return false;
-  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number);
-  return major < 3 || (major === 3 && (minor < 51 || (minor === 51 && patch < 3)));
+export function warnOfVersion(version: string, driver: string): void {
+  for (const { code, since, also = [], loses } of BUGS) {
+    if (warned.has(code) || !isBefore(version, since) || also.includes(version)) continue;
+    warned.add(code);
+    const mended = [since, ...also].join(", ");
+    process.emitWarning(
+      `${driver} brings SQLite ${version}, in which ${loses}. SQLite without this bug: ${mended} and later`,
+      { type: "LockstepWarning", code },
+    );
+  }
+}
+
+// --- internal ---
+
+const warned = new Set<string>();
+
+interface Bug {
+  readonly code: string;
+  /** The first version without it, and older ones that do not have it either. */
+  readonly since: string;
+  readonly also?: readonly string[];
+  readonly loses: string;
+}
+
+const BUGS: readonly Bug[] = [
+  {
+    // sqlite.org/wal.html, "the WAL-reset bug". Lockstep's own order of locks keeps clear of it.
+    code: "LOCKSTEP_WAL_RESET_BUG",
+    since: "3.51.3",
+    also: ["3.50.7", "3.44.6"],
+    loses:
+      "commits can be lost if other programs write and checkpoint this database, too (the WAL-reset bug)",
+  },
+  {
+    // Frames without checksums (wal/format.ts). The mirrors see them, if there is one.
+    code: "LOCKSTEP_UNSUMMED_BUG",
+    since: "3.50.2",
+    loses:
+      "a large transaction that rolls back to a savepoint may be committed in a way that a crash loses; " +
+      "Lockstep refuses it: ERR_LOCKSTEP_PRIMARY_UNSUMMED",
+  },
+];
+
+function isBefore(version: string, since: string): boolean {
+  return version.localeCompare(since, "en", { numeric: true }) < 0;
 }

@@ -10,7 +10,7 @@
  *                           read by us; what SQLite must look at is copied into a temporary directory
  * In the last two cases `disturbed` says afterwards whether somebody came and wrote after all.
  *
- * The descriptor of the file outlives the connection: closing it first would drop SQLite's locks.
+ * The descriptors of the file and of its index outlive the connection: closing one first would drop SQLite's locks.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -20,6 +20,7 @@ import { pathToFileURL } from "node:url";
 import { type Code, codes, LockstepError } from "../errors.ts";
 import { Image, Log } from "../wal/image.ts";
 import { naming } from "../wal/scan.ts";
+import { LiveLog } from "./live-log.ts";
 
 export class Snapshot {
   readonly path: string;
@@ -28,6 +29,8 @@ export class Snapshot {
   /** Holds what was taken before the last `advance`. */
   #kept: DatabaseSync | null = null;
   #log: Log | null = null;
+  /** While it is held in WAL mode. */
+  #live: LiveLog | null = null;
   #fingerprint = "";
   #rebuilt: { readonly db: DatabaseSync; readonly directory: string } | null = null;
 
@@ -63,7 +66,7 @@ export class Snapshot {
       this.#fingerprint = fingerprint(this.path);
       this.#held = naming(this.path, () => hold(this.path, this.#fd));
     }
-    this.#log = Log.open(`${this.path}-wal`);
+    this.#log = this.#openLog();
   }
 
   /**
@@ -82,7 +85,7 @@ export class Snapshot {
     else this.#kept = this.#held;
     this.#held = next;
     this.#fingerprint = fingerprint(this.path);
-    this.#log = Log.open(`${this.path}-wal`);
+    this.#log = this.#openLog();
   }
 
   /** The image of what was taken, up to the commit frame `cut` if given. */
@@ -131,7 +134,15 @@ export class Snapshot {
     this.#kept?.close();
     this.#held?.close();
     this.#forget();
+    this.#live?.close();
     fs.closeSync(this.#fd); // last: see above
+  }
+
+  #openLog(): Log | null {
+    const log = `${this.path}-wal`;
+    if (!this.#held || !fs.existsSync(log)) return Log.open(log);
+    this.#live ??= new LiveLog(this.path);
+    return this.#live.open();
   }
 
   #forget(): void {

@@ -24,6 +24,10 @@
  * the end, crashes leave torn ones. Valid frames after the last one with a non-zero `commit` belong
  * to no transaction (a cache spill, or a crash in mid-commit) and will be overwritten in place.
  *
+ * SQLite before 3.50.2 commits frames whose salts and sums are 0: where a transaction overwrites what it has
+ * spilled of itself and then rolls back to a savepoint before that. Its connections read them, by the wal-index;
+ * a recovery, like us, takes the first of them for the end of the log (sqlite.org/forum/forumpost/b490f726db).
+ *
  * The checksum, over pairs of words:  s0 += x[i] + s1;  s1 += x[i + 1] + s0.  It is cumulative: two
  * logs with equal salts and an equal sum at frame n hold the same first n frames. It is a checksum
  * and no signature; it does not protect against somebody who means to deceive.
@@ -123,6 +127,12 @@ export function checksum(
 }
 
 const LITTLE_ENDIAN_MACHINE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
+/** Was the frame at `at` left without salts and sums? What was never written has no page number either. */
+export function isUnsummed(bytes: Uint8Array, at: number): boolean {
+  const { page, salt1, salt2, sum1, sum2 } = decodeFrameHeader(bytes, at);
+  return page !== 0 && (salt1 | salt2 | sum1 | sum2) === 0;
+}
 
 /** The header at the start of `bytes`, or null if there is no valid one (an empty log). */
 export function decodeWalHeader(bytes: Uint8Array): WalHeader | null {
