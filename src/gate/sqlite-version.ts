@@ -5,9 +5,9 @@ export function warnOfVersion(version: string, driver: string): void {
   for (const { code, since, also = [], loses } of BUGS) {
     if (warned.has(code) || !isBefore(version, since) || also.includes(version)) continue;
     warned.add(code);
-    const mended = [since, ...also].join(", ");
+    const mended = [since, ...also].join(", or ");
     process.emitWarning(
-      `${driver} brings SQLite ${version}, in which ${loses}. SQLite without this bug: ${mended} and later`,
+      `${driver} brings SQLite ${version}, in which ${loses}. Mended in ${mended}`,
       { type: "LockstepWarning", code },
     );
   }
