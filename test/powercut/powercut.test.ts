@@ -11,7 +11,7 @@ import { lifeOf } from "./lives.ts";
 import { skip, tapeOf } from "./tape.ts";
 
 /** Of each life. */
-const STATES = 100;
+const STATES = 200;
 const sqlite = { kind: "plain", driver: "node:sqlite", calls: 25 } as const;
 
 /** One process for all: it is the faster the longer it runs. */
@@ -53,7 +53,7 @@ for (const [what, ignoring] of [
 for (let seed = first; seed < first + runs(4); seed++) {
   test(`seed ${seed}: power cuts lose nothing that was acknowledged`, { skip }, async () => {
     const { problems } = await laboratory.lives(seed, STATES);
-    // Replay: npm run powercut -- --seed N --a-tape 100 --tape FILE
+    // Replay: npm run powercut -- --seed N --a-tape 200 --tape FILE
     assert.deepEqual(problems, [], `see ${tapeOf(seed)}`);
   });
 }
