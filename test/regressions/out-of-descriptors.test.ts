@@ -1,9 +1,12 @@
 /** A process without a descriptor left, when the log was to be folded, had its healthy database fenced. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { Backfiller } from "../../src/gate/backfiller.ts";
 import { allocate, Slots } from "../../src/gate/slots.ts";
+import { scratch } from "../scratch.ts";
 import { until } from "../support/nats.ts";
 import { Scene } from "../support/scene.ts";
 
@@ -62,6 +65,46 @@ for (const [left, pauseMs] of [
     assert.equal(stdout, "null true true true\n", stderr);
     for (let n = 1; n <= ROWS; n++) scene.acknowledged.set(n, 20_000);
     scene.assertAtRest();
+  });
+}
+
+const CONNECTION = `
+  import fs from "node:fs";
+  import { DatabaseSync } from "node:sqlite";
+  import { isShortage } from ${JSON.stringify(new URL("../../src/shortage.ts", import.meta.url).href)};
+  const [file, left] = process.argv.slice(1);
+  const taken = [];
+  try {
+    for (;;) taken.push(fs.openSync("/dev/null"));
+  } catch {} // there is none left
+  for (const fd of taken.splice(0, Number(left))) fs.closeSync(fd);
+  let [db, refused, short] = [null, false, false];
+  try {
+    db = new DatabaseSync(file);
+    db.exec("PRAGMA schema_version");
+  } catch (error) {
+    db?.close();
+    refused = true;
+    short = isShortage(error);
+  }
+  for (const fd of taken) fs.closeSync(fd);
+  console.log(refused, short);
+`;
+
+for (const left of [0, 1, 2]) {
+  test(`${left} descriptors left are too few for a connection: that is a shortage`, {
+    skip,
+  }, (t) => {
+    const file = path.join(scratch(t), "app.db");
+    const db = new DatabaseSync(file);
+    db.exec("PRAGMA journal_mode=WAL; CREATE TABLE t(x)");
+    const shell = 'ulimit -n 150 && exec "$0" "$@"';
+    const node = [process.execPath, "--no-warnings", "--input-type=module", "-e", CONNECTION];
+    const { stdout, stderr } = spawnSync("sh", ["-c", shell, ...node, file, String(left)], {
+      encoding: "utf8",
+    });
+    db.close();
+    assert.equal(stdout, "true true\n", stderr);
   });
 }
 
