@@ -241,12 +241,16 @@ describe("nothing is changed or left behind", () => {
     assert.deepEqual(fs.readFileSync(`${b}-wal`), log);
   });
 
-  for (const log of [false, true]) {
+  for (const [what, log, index] of [
+    ["no log", false, null],
+    ["with a log", true, () => Buffer.alloc(32768)],
+    ["with a log and another time's -shm", true, indexOfOthers],
+  ] as const) {
     const isRoot = process.getuid?.() === 0;
     const skip = process.platform === "win32" ? "needs POSIX modes" : false;
-    test(`a copy on read-only ground, ${log ? "with a log" : "no log"}`, { skip }, (t) => {
+    test(`a copy on read-only ground, ${what}`, { skip }, (t) => {
       const { a, b, directory } = pair(t, { log });
-      if (log) fs.writeFileSync(`${b}-shm`, Buffer.alloc(32768));
+      if (index) fs.writeFileSync(`${b}-shm`, index(t), { mode: 0o444 });
       const readable = [directory, path.dirname(a), path.dirname(b)];
       for (const each of readable) fs.chmodSync(each, 0o555);
       for (const each of [a, b]) fs.chmodSync(each, 0o444);
@@ -267,6 +271,17 @@ describe("nothing is changed or left behind", () => {
     });
   }
 });
+
+/** Of a database with a log that is longer and of other salts. */
+function indexOfOthers(t: TestContext): Buffer {
+  const file = path.join(scratch(t), "others.db");
+  const db = new DatabaseSync(file);
+  db.exec("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(x)");
+  db.exec("INSERT INTO t VALUES(zeroblob(1000000))");
+  const index = fs.readFileSync(`${file}-shm`);
+  db.close();
+  return index;
+}
 
 const verifyModule = new URL("../src/verify.ts", import.meta.url).href;
 

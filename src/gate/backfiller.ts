@@ -17,6 +17,12 @@ import { closeUnused } from "../targets/file.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "./messages.ts";
 import { type SharedMemory, type Slots, Turn } from "./slots.ts";
 
+/**
+ * How long a thread that is waited for may take to begin, in milliseconds. One that could not be started says so only
+ * when the event loop turns, which it does not while somebody waits.
+ */
+const BEGIN_MS = 1000;
+
 export interface BackfillerContext {
   readonly driver: DriverName;
   readonly memory: SharedMemory;
@@ -33,6 +39,8 @@ export class Backfiller {
   #thread: Thread | null = null;
   /** What it is at work on. */
   #copies: readonly HasPath[] | null = null;
+  /** Was one given up, and the event loop has not turned since, so that the next would do no better? */
+  #isGivenUp = false;
   /** What it has summed of each copy's log, and its owner was not told yet. */
   #ahead = new WeakMap<HasPath, Ahead>();
 
@@ -46,6 +54,7 @@ export class Backfiller {
    * @param copies who owns them, the primary's first
    */
   start(copies: readonly HasPath[]): void {
+    if (this.#isGivenUp) return;
     try {
       this.#thread ??= this.#startThread();
     } catch (error) {
@@ -103,16 +112,21 @@ export class Backfiller {
   /** Blocks until it has nothing to do. @throws LockstepError its failure, or that it hangs */
   wait(): void {
     const { slots, timeout } = this.#context;
-    let deadline = performance.now() + timeout;
+    let began = performance.now();
     for (;;) {
       const seen = slots.bell();
       if (!this.poll()) return;
-      const left = deadline - performance.now();
-      if (left <= 0) {
+      const { turn } = this.#thread as Thread;
+      const waited = performance.now() - began;
+      if (waited >= BEGIN_MS && turn.abandonUntouched()) {
+        this.#giveUp();
+        return;
+      }
+      if (waited >= timeout) {
         this.#hangs();
         return;
       }
-      deadline += slots.waitForBell(seen, left);
+      began += slots.waitForBell(seen, timeout - waited);
     }
   }
 
@@ -150,6 +164,10 @@ export class Backfiller {
     this.#post({ type: "end" });
     this.#thread = this.#copies = null;
     this.frames = 0;
+    this.#isGivenUp = true;
+    setImmediate(() => {
+      this.#isGivenUp = false;
+    });
   }
 
   #startThread(): Thread {

@@ -16,6 +16,7 @@ import { InvariantError } from "../invariant.ts";
 import { walPath } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { replicaFailure } from "../mirror/failure.ts";
+import { assertSummed } from "../mirror/unsummed.ts";
 import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import { Meter } from "./meter.ts";
@@ -276,6 +277,8 @@ export class Gate {
       }
       const window = this.#ring.reserve(bytes);
       this.#primary.readLog(window.bytes, window.at, bytes, offset);
+      // durable: what a crash loses is not acknowledged, also where no mirror is left that verifies it
+      assertSummed(window.bytes, window.at + bytes - frames * size, frames, size);
       const ends = first + frames - 1 === last;
       this.#ring.commit(window, { first, frames, pageSize, salt1, salt2, sum1, sum2, ends });
       if (this.#ring.unpublished >= PUBLISH_BYTES) this.#publish(true);

@@ -237,6 +237,11 @@ export class Turn {
     return before !== ABANDONED && Atomics.compareExchange(this.cell, 0, before, copy) === before;
   }
 
+  /** The committing thread's side: it begins with none any more, if it began with none yet in this round. */
+  abandonUntouched(): boolean {
+    return Atomics.compareExchange(this.cell, 0, NOT_BEGUN, ABANDONED) === NOT_BEGUN;
+  }
+
   /** The committing thread's side: at which copy is it, and was the last? Null: it began with none. */
   abandon(): number | null {
     const at = Atomics.exchange(this.cell, 0, ABANDONED);

@@ -35,7 +35,7 @@ const BUGS: readonly Bug[] = [
       "commits can be lost if other programs write and checkpoint this database, too (the WAL-reset bug)",
   },
   {
-    // Frames without checksums (wal/format.ts). The mirrors see them, if there is one.
+    // Frames without checksums (wal/format.ts). The gate sees them, and every mirror.
     code: "LOCKSTEP_UNSUMMED_BUG",
     since: "3.50.2",
     loses:

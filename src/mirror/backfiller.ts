@@ -14,7 +14,7 @@ import { codes, LockstepError, toErrorData } from "../errors.ts";
 import type { BackfillCommand, BackfillerData, BackfillReport } from "../gate/messages.ts";
 import { Slots, Turn } from "../gate/slots.ts";
 import { type Ahead, AheadSummer } from "../lineage/keeper.ts";
-import { isShortage } from "../shortage.ts";
+import { unlessShort } from "../shortage.ts";
 import { checkpoint, leadsTo, openGuard } from "../targets/file.ts";
 import { replicaFailure } from "./failure.ts";
 
@@ -48,33 +48,51 @@ port.on("message", (command: BackfillCommand) => {
 
 /** How many of the log's frames are in the file, and on stable storage. */
 function backfill(path: string, wanted: () => boolean): number {
-  let connection: Connection | null = null;
-  let guard: Connection | null = null;
-  let isTouched = false;
+  let opened: Opened | null = null;
   try {
-    const file = files.get(path) ?? fs.openSync(path, "r");
-    files.set(path, file);
-    if (!leadsTo(path, file)) throw new Error("its file was removed or replaced");
-    connection = driver.open(path, { timeout: 0 });
+    opened = unlessShort(() => open(path));
+    if (!opened) return 0; // tried again later
+    // To open it may have taken its time.
+    // durable: nothing is folded that is not on record
+    if (!wanted()) return 0;
+    const { checkpointed } = checkpoint(opened.connection, "PASSIVE");
+    fs.fdatasyncSync(opened.file);
+    return Math.max(0, checkpointed);
+  } catch (error) {
+    if (isBusy(error)) return 0; // somebody else folds it just now
+    throw error;
+  } finally {
+    if (opened) close(opened);
+  }
+}
+
+interface Opened {
+  readonly file: number;
+  readonly connection: Connection;
+  readonly guard: Connection | null;
+}
+
+function open(path: string): Opened {
+  const file = files.get(path) ?? fs.openSync(path, "r");
+  files.set(path, file);
+  if (!leadsTo(path, file)) throw new Error("its file was removed or replaced");
+  const connection = driver.open(path, { timeout: 0 });
+  let guard: Connection | null = null;
+  try {
     // durable: the connection that may write is never the last: it would fold and unlink the log
     guard = openGuard(driver, path);
     connection.exec("PRAGMA synchronous=FULL"); // any but OFF has the log synced before the file
     connection.exec("PRAGMA wal_autocheckpoint=0");
-    // To open it may have taken its time.
-    // durable: nothing is folded that is not on record
-    if (!wanted()) return 0;
-    isTouched = true;
-    const { checkpointed } = checkpoint(connection, "PASSIVE");
-    fs.fdatasyncSync(file);
-    return Math.max(0, checkpointed);
+    return { file, connection, guard };
   } catch (error) {
-    if (isBusy(error)) return 0; // somebody else folds it just now
-    if (!isTouched && isShortage(error)) return 0; // tried again later
+    close({ connection, guard });
     throw error;
-  } finally {
-    connection?.close();
-    guard?.close();
   }
+}
+
+function close({ connection, guard }: Omit<Opened, "file">): void {
+  connection.close();
+  guard?.close();
 }
 
 function failure(copy: string, error: unknown): LockstepError {

@@ -13,3 +13,11 @@ export function unsummed(bytes: Uint8Array, at: number): LockstepError | null {
     next: "Close this, and let a program that has the database open run PRAGMA wal_checkpoint(TRUNCATE), which saves it; then start again, or lockstep sync PRIMARY REPLICA if that refuses; and use SQLite 3.50.2 or later",
   });
 }
+
+/** Of `frames` frames of `size` bytes that begin at `at`. @throws LockstepError PRIMARY_UNSUMMED */
+export function assertSummed(bytes: Uint8Array, at: number, frames: number, size: number): void {
+  for (let frame = 0; frame < frames; frame++) {
+    const failure = unsummed(bytes, at + frame * size);
+    if (failure) throw failure;
+  }
+}

@@ -123,10 +123,11 @@ export class Archive implements StreamLog {
           await this.#readPurged();
           if (next < this.#purged) throw gone(this.name, `message ${next} was removed`);
           const { last } = await this.ends();
-          if (next < last) throw missingHere(this.#pathOf(next));
-          if (next > last && "to" in until) throw missingHere(this.#pathOf(next));
-          if ("live" in until) await this.#untilThere(next, until.live);
-          entry = await this.at(next);
+          entry = await this.at(next); // it may have come by now, and others behind it
+          if (!entry && next < last) throw missingHere(this.#pathOf(next));
+          if (!entry && next > last && "to" in until) throw missingHere(this.#pathOf(next));
+          if (!entry && "live" in until) await this.#untilThere(next, until.live);
+          entry ??= await this.at(next);
           if (!entry && "live" in until && until.live.aborted) return;
           if (!entry) throw missingHere(this.#pathOf(next));
         }

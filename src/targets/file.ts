@@ -14,7 +14,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { isShortage } from "../shortage.ts";
+import { unlessShort } from "../shortage.ts";
 import type { Commit } from "../wal/chain.ts";
 import {
   decodeWalHeader,
@@ -214,9 +214,9 @@ export class FileTarget implements Target {
   /** Null: there are no descriptors for it just now, or a reader rebuilds the index. */
   #openFolder(): Connection | null {
     try {
-      return openWriter(this.#driver, this.#path, 0);
+      return unlessShort(() => openWriter(this.#driver, this.#path, 0));
     } catch (error) {
-      if (isBusy(error) || isShortage(error)) return null;
+      if (isBusy(error)) return null;
       throw error;
     }
   }

@@ -4,6 +4,7 @@
  * program cuts the log off just then.
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
@@ -133,3 +134,28 @@ test("another program cuts the log off before a generation's first frames are sh
   };
   assert.throws(() => scene.delivery.sync(), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
 });
+
+test("while a generation begins here the index speaks of the one before: that is no damage", async (t) => {
+  const scene = new Scene(t);
+  scene.commit();
+  scene.delivery.sync();
+  assert.ok(scene.delivery.fold());
+  const { replica, target } = scene;
+  const seen: string[] = [];
+  target.beforeSync = () => seen.push(takenElsewhere(replica));
+  scene.commit();
+  assert.deepEqual(seen, ["taken"], "its header is in the log, and no frame");
+});
+
+/** In a process of its own, whose closing drops no lock of this one. */
+function takenElsewhere(file: string): string {
+  const script = `
+    const { Snapshot } = await import(${JSON.stringify(new URL("../../src/verify/snapshot.ts", import.meta.url).href)});
+    const snapshot = new Snapshot(process.argv[1]);
+    snapshot.take();
+    snapshot.close();
+    console.log("taken");`;
+  const node = ["--no-warnings", "--input-type=module", "-e", script, file];
+  const { stdout, stderr } = spawnSync(process.execPath, node, { encoding: "utf8" });
+  return stdout.trim() || stderr;
+}

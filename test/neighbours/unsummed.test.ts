@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 import { replicate } from "../../src/replicate.ts";
 import { sync } from "../../src/sync.ts";
@@ -91,6 +92,22 @@ test("a checkpoint by whoever has it open saves it", async (t) => {
   scene.refuses("DIVERGED");
   await sync(scene.primary, scene.replica, { from: "primary" });
   scene.acknowledged.set(1000, 5000).set(1001, "never acknowledged".length);
+  scene.life((later) => later.put());
+});
+
+test("nor is it acknowledged where commits go on without a replica", (t) => {
+  const scene = Scene.make(t);
+  const directory = path.dirname(scene.replica);
+  const db = scene.open({ minCopies: 1 });
+  db.put();
+  fs.renameSync(directory, `${directory}.away`);
+  db.put();
+  // In one go: what tries to bring the replica back would read it before it is as such a SQLite leaves it.
+  elsewhere(scene.primary, ["INSERT INTO t VALUES(1000, zeroblob(5000))"]);
+  unsum(scene.primary);
+  assert.throws(() => db.exec("INSERT INTO t VALUES(1001, 'never acknowledged')"), UNSUMMED);
+  db.abandon();
+  fs.renameSync(`${directory}.away`, directory);
   scene.life((later) => later.put());
 });
 

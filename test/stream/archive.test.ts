@@ -89,6 +89,21 @@ describe("an archive", () => {
     await assert.rejects(log.append(message("4"), 3, never), { code: "ERR_LOCKSTEP_REWOUND" });
   });
 
+  test("whose end moves on while it is read up to there lacks nothing", async (t) => {
+    const { root, log } = await filled(t, 1);
+    const end = new AbortController();
+    const reader = await Archive.open(root);
+    const entries = reader.read(1, { live: end.signal });
+    assert.equal((await entries.next()).value?.sequence, 1);
+    reader.ends = async () => {
+      await log.append(message("message 2"), 1, never);
+      await log.append(message("message 3"), 2, never);
+      return Archive.prototype.ends.call(reader);
+    };
+    assert.equal((await entries.next()).value?.sequence, 2);
+    end.abort();
+  });
+
   test("whose directory went away says so", async (t) => {
     const { root, log } = await filled(t, 1);
     fs.renameSync(root, `${root}-away`);
