@@ -27,6 +27,7 @@ import {
   checkpoint,
   closeShared,
   closeUnused,
+  cutLog,
   growLog,
   isTight,
   leadsTo,
@@ -199,11 +200,17 @@ export class Primary {
     this.sidecar.amend({ folding, folded, streams, leftAt: later.at });
   }
 
-  /** Makes what the log holds durable, even after a sync that failed before an unclean stop. */
+  /**
+   * Makes what the log holds durable, even after a sync that failed before an unclean stop; and, while the primary stands
+   * still, that nothing is behind it. Others' log is left as it is there.
+   */
   rewriteLog(copy: Copy): void {
     if (!copy.log || !copy.position) return;
+    const length = frameOffset(copy.position.frame + 1, copy.log.header.pageSize);
     // durable: the log is written anew, primary
-    rewriteLog(this.path, frameOffset(copy.position.frame + 1, copy.log.header.pageSize));
+    rewriteLog(this.path, length);
+    // durable: nothing behind the log's end continues it, primary
+    if (!this.foreign) cutLog(this.log, length);
   }
 
   /** The wal-index's header as it was last read. */

@@ -76,7 +76,11 @@ export class Delivery {
     this.#wanted = wanted;
     this.leftAt = sidecar.state.leftAt ?? {};
     const { frame, ...position } = at.position;
-    if (at.header) target.show({ ...position, pageSize: at.header.pageSize, frames: frame });
+    if (at.header) {
+      const end = { ...position, pageSize: at.header.pageSize, frames: frame };
+      target.show(end);
+      target.cutBehind(end); // durable: nothing behind the log's end continues it, replica
+    }
     target.hold();
   }
 

@@ -96,6 +96,12 @@ export class FileTarget implements Target {
     throw changed(this.#path, "Another program wrote a transaction into the replica");
   }
 
+  cutBehind(end: LogState): void {
+    this.check(end); // what another program wrote is not ours to cut off
+    cutLog(this.#log, frameOffset(end.frames + 1, end.pageSize));
+    this.#logSize = 0;
+  }
+
   write(bytes: Uint8Array, at: number, length: number, offset: number): void {
     writeFully(this.#log, bytes, at, length, offset);
   }
@@ -334,6 +340,17 @@ export function rewriteLog(file: string, length: number): void {
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/**
+ * Cuts off what lies behind a log's first `length` bytes. A power cut may leave later transactions there, and not the one
+ * before them: if an application commits that once more, byte for byte, the others would continue it again, though
+ * a start has found none of them. Nobody else may write to the log meanwhile.
+ */
+export function cutLog(fd: number, length: number): void {
+  if (fs.fstatSync(fd).size <= length) return;
+  fs.ftruncateSync(fd, length);
+  fs.fsyncSync(fd); // durable: what a power cut left behind the log's end is gone
 }
 
 /** The least and the most by which a log is grown ahead of its end, in bytes. */

@@ -23,6 +23,12 @@ export interface Target {
    */
   check(expected: LogState): void;
 
+  /**
+   * Nothing lies behind the log's end any more, durably.
+   * @throws as `check`
+   */
+  cutBehind(end: LogState): void;
+
   /** Writes log bytes at `offset`. Not durable, not yet seen by readers. */
   write(bytes: Uint8Array, at: number, length: number, offset: number): void;
 

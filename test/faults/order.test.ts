@@ -217,6 +217,24 @@ for (const driver of driversOr("node:sqlite")) {
       }
     });
 
+    test("what a kill left behind a log's end is cut off, durably, before the log is used", async (t) => {
+      const pair = new Pair(t, driver);
+      await pair.begin();
+      await pair.restart();
+      for (const log of LOGS) fs.appendFileSync(`${pair.faults.root}/${log}`, Buffer.alloc(5000));
+      pair.faults.clear();
+      ok(await pair.open());
+      ok(await pair.insert());
+      const record = calls(pair);
+      for (const log of LOGS) {
+        const cut = record.where("truncate", log).only();
+        const since = record.after(cut);
+        record.inOrder(cut, since.where("sync", log).first(), since.where("write", log).first());
+      }
+      ok(await pair.close());
+      await pair.atRest();
+    });
+
     test("a failed sync is not tried again; at the next start the bytes are written anew", async (t) => {
       for (const log of LOGS) {
         const pair = new Pair(t, driver);

@@ -53,7 +53,9 @@ for (const [left, pauseMs] of [
   [0, 0],
 ]) {
   const how = pauseMs === 0 ? ", in one go" : "";
-  test(`${left} descriptors left${how}: checkpoints are put off, and done later`, { skip }, (t) => {
+  test(`${left} descriptors left${how}: checkpoints are put off, fence nothing, and are done later`, {
+    skip,
+  }, (t) => {
     const scene = Scene.make(t);
     const shell = 'ulimit -n 150 && exec "$0" "$@"';
     const node = [process.execPath, "--no-warnings", "--input-type=module", "-e", APPLICATION];
@@ -62,7 +64,9 @@ for (const [left, pauseMs] of [
       ["-c", shell, ...node, scene.primary, scene.replica, String(left), String(pauseMs)],
       { encoding: "utf8", timeout: 120_000 },
     );
-    assert.equal(stdout, "null true true true\n", stderr);
+    // With a few left it depends on who is first whether a checkpoint finds them.
+    const isPostponed = left === 0 ? "true" : "(true|false)";
+    assert.match(stdout, new RegExp(`^null ${isPostponed} true true\n$`), stderr);
     for (let n = 1; n <= ROWS; n++) scene.acknowledged.set(n, 20_000);
     scene.assertAtRest();
   });
