@@ -264,7 +264,7 @@ export class Follower {
     // Not within what failed: it may be in the middle of a step.
     setImmediate(async () => {
       try {
-        await leave(this.#deputy, error);
+        await leave(this.#hub, this.#deputy, error);
         this.#hub.disconnect(null, () => {});
       } finally {
         this.#reject(error);
@@ -299,7 +299,7 @@ async function begin(hub: Hub, primary: string, beginning: Beginning): Promise<F
     return new Follower(hub, primary, deputy);
   } catch (error) {
     // What fails is tried again: it shall find the log that was held for it.
-    if (hub.failure) await leave(deputy, hub.failure);
+    if (hub.failure) await leave(hub, deputy, hub.failure);
     else if (deputy.hasRelieved && !signal?.aborted) deputy.abandon();
     else await deputy.end();
     hub.disconnect(null, () => {});
@@ -311,10 +311,14 @@ async function begin(hub: Hub, primary: string, beginning: Beginning): Promise<F
  * The deputy goes on holding the log for the next start, as after a kill; but not one that no start can use and only a
  * checkpoint saves, which it would be in the way of.
  */
-async function leave(deputy: Deputy, failure: unknown): Promise<void> {
+async function leave(hub: Hub, deputy: Deputy, failure: unknown): Promise<void> {
   const isUnsummed = failure instanceof LockstepError && failure.code === codes.PRIMARY_UNSUMMED;
-  if (isUnsummed) await deputy.end();
-  else deputy.abandon();
+  if (!isUnsummed) {
+    deputy.abandon();
+    return;
+  }
+  hub.distrustLog();
+  await deputy.end();
 }
 
 /** @throws LockstepError what keeps a replica out that must not be */

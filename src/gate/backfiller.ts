@@ -116,9 +116,10 @@ export class Backfiller {
     for (;;) {
       const seen = slots.bell();
       if (!this.poll()) return;
-      const { turn } = this.#thread as Thread;
+      const { turn, files } = this.#thread as Thread;
       const waited = performance.now() - began;
-      if (waited >= BEGIN_MS && turn.abandonUntouched()) {
+      // One that has begun before has descriptors, which would stay open.
+      if (waited >= BEGIN_MS && files.length === 0 && turn.abandonUntouched()) {
         this.#giveUp();
         return;
       }

@@ -16,7 +16,6 @@ import { InvariantError } from "../invariant.ts";
 import { walPath } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
 import { replicaFailure } from "../mirror/failure.ts";
-import { assertSummed } from "../mirror/unsummed.ts";
 import { frameOffset, frameSize, sameSalts, sameSums, WAL_HEADER_SIZE } from "../wal/format.ts";
 import type { SharedIndex } from "../wal/shared-index.ts";
 import { Meter } from "./meter.ts";
@@ -25,6 +24,7 @@ import type { Primary } from "./primary.ts";
 import { RingWriter } from "./ring.ts";
 import type { Roster } from "./roster.ts";
 import type { SharedMemory, Slots } from "./slots.ts";
+import { assertSummed } from "./unsummed.ts";
 
 /** How much is handed over at once although its transaction has not ended; it is synced meanwhile. */
 const PUBLISH_BYTES = 512 << 10;

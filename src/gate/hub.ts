@@ -223,6 +223,16 @@ export class Hub {
     if (!this.#failure) this.#checkpoint(() => this.#checkpointer.giveWay());
   }
 
+  /** Others may fold what their log does not prove: the next start compares pages. */
+  distrustLog(): void {
+    const { sidecar } = this.#primary;
+    // durable: no log vouches for what a checkpoint put into the file besides
+    sidecar.update(
+      { generation: null, folded: null },
+      { history: sidecar.lacking([this.#gate.durable]) },
+    );
+  }
+
   /** Attends to replicas that commits go on without. */
   readonly #tend = (isFolded = false): void => {
     if (this.#failure) return;

@@ -3,7 +3,8 @@
 /** @param version as `sqlite_version()` says it */
 export function warnOfVersion(version: string, driver: string): void {
   for (const { code, since, also = [], loses } of BUGS) {
-    if (warned.has(code) || !isBefore(version, since) || also.includes(version)) continue;
+    const isMended = [since, ...also].some((first) => hasFix(version, first, first === since));
+    if (warned.has(code) || isMended) continue;
     warned.add(code);
     const mended = [since, ...also].join(", or ");
     process.emitWarning(
@@ -19,7 +20,7 @@ const warned = new Set<string>();
 
 interface Bug {
   readonly code: string;
-  /** The first version without it, and older ones that do not have it either. */
+  /** The first version without it, and the first of older series. */
   readonly since: string;
   readonly also?: readonly string[];
   readonly loses: string;
@@ -35,7 +36,7 @@ const BUGS: readonly Bug[] = [
       "commits can be lost if other programs write and checkpoint this database, too (the WAL-reset bug)",
   },
   {
-    // Frames without checksums (wal/format.ts). The gate sees them, and every mirror.
+    // Frames without checksums (wal/format.ts). The gate sees them.
     code: "LOCKSTEP_UNSUMMED_BUG",
     since: "3.50.2",
     loses:
@@ -44,6 +45,8 @@ const BUGS: readonly Bug[] = [
   },
 ];
 
-function isBefore(version: string, since: string): boolean {
-  return version.localeCompare(since, "en", { numeric: true }) < 0;
+/** @param isLatest do later series have it, too? */
+function hasFix(version: string, first: string, isLatest: boolean): boolean {
+  const isSeries = version.split(".")[1] === first.split(".")[1];
+  return (isLatest || isSeries) && version.localeCompare(first, "en", { numeric: true }) >= 0;
 }

@@ -9,7 +9,9 @@
  * holds. It is what came after what is on record if and only if
  *   (1) each replica's position is proven, and the primary's own record says that it passed through it
  *   (2) its file is the one that the record speaks of, by its inode, as far as that is known
- *   (3) SQLite's counter of changes in its file is not below that in a replica's: an older state, copied over
+ *   (3) its log has begun anew since: one of a replica's generation that does not vouch for the file would name what
+ *       both hold alike
+ *   (4) SQLite's counter of changes in its file is not below that in a replica's: an older state, copied over
  *       it, is refused.
  */
 import fs from "node:fs";
@@ -102,6 +104,8 @@ function isPast(P: Copy, R: Copy): boolean {
   const position = R.position;
   if (!P.state || !position || R.state?.databaseId !== P.state.databaseId) return false;
   if (P.state.databaseId === null || P.state.role !== "primary") return false;
+  // durable: what a log is named by names no content that it does not lead to
+  if (P.log && sameSalts(P.log.header, position)) return false;
   const { generation, folded } = P.state;
   const isOnRecord =
     (generation !== null && sameSalts(generation, position)) ||

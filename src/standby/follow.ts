@@ -10,6 +10,7 @@
 import fs from "node:fs";
 import { type Driver, loadDriver } from "../driver.ts";
 import { codes, type LockstepError } from "../errors.ts";
+import { InvariantError } from "../invariant.ts";
 import { type Copy, describeCopy, isThere, realPath } from "../lineage/describe.ts";
 import { formatPosition, type Position, samePosition } from "../lineage/position.ts";
 import { completeCutOff } from "../lineage/resync.ts";
@@ -259,8 +260,9 @@ class Pace {
   readonly #from: number;
   readonly #options: FollowOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The stream's last message at the start, and as far as is known by now: when that was asked for, by the monotonic clock. */
+  /** The stream's last message at the start. */
   readonly #goal: number;
+  /** The same as it was last heard of, and when that was asked for, or known at the latest, by the monotonic clock. */
   #end: number;
   #askedAt = performance.now();
   #isAsking = false;
@@ -343,7 +345,10 @@ class Pace {
     try {
       const { last } = await this.#log.ends();
       [this.#end, this.#askedAt] = [last, now];
-    } catch {} // what is wrong the reading itself says
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      // What is wrong the reading itself says.
+    }
     this.#isAsking = false;
     this.#tell();
   }

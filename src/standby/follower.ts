@@ -27,7 +27,7 @@ export interface FollowerOptions {
 
 /** What a copy that is read while it follows has beside a replica's methods. */
 export interface StandbyMethods {
-  /** How it stood when it was last heard of: about a second ago, else `behind` is null before long. */
+  /** How it stood when it was last heard of, about a second ago; if that is more than five seconds ago `behind` is null. */
   readonly status: FollowStatus;
   /**
    * Why it follows no more, without having been told to stop; null: it does. `reach()` rejects with it then, but for positions

@@ -20,48 +20,44 @@ export class LiveLog {
   readonly #path: string;
   readonly #fd: number;
   readonly #index: SharedIndex;
-  /**
-   * Is it surely the index that SQLite reads by? One that it may not write, and that nobody has in use, it passes over
-   * and reads the log anew: that one may be of any time.
-   */
-  readonly #isInUse: boolean;
 
   /** @param file a database that a connection of this process holds in a read transaction */
   constructor(file: string) {
     this.#path = file;
-    const writable = openWritable(`${file}-shm`);
-    this.#isInUse = writable !== null;
-    this.#fd = writable ?? fs.openSync(`${file}-shm`, "r");
+    this.#fd = fs.openSync(`${file}-shm`, "r");
     this.#index = new SharedIndex(this.#fd);
   }
 
-  /** @throws LockstepError VERIFY if connections see more of it than a recovery would find */
+  /** @throws LockstepError VERIFY if connections see frames of it that a recovery would not find */
   open(): Log | null {
     const index = this.#index;
     const before = index.read() ? { ...index } : null;
     const log = Log.open(`${this.#path}-wal`);
     const verified = log && before && sameSalts(log.header, before) ? log.end.frame : 0;
-    const isShort = before !== null && verified < before.frames;
-    if (!isShort || !this.#isLacking(verified, before)) return log;
+    if (!before || !this.#lacks(verified, before)) return log;
     // If it is of that generation still, it did not begin anew meanwhile.
     if (!index.read() || !sameSalts(index, before)) return log;
     log?.close();
     throw shortened(this.#path, verified, before.frames);
   }
 
-  /** Are frames behind `verified`, the log's last commit, ones that were committed, as far as the log shows it? */
-  #isLacking(verified: number, { salt1, salt2, pageSize, frames }: IndexHeader): boolean {
+  /**
+   * Is one of the frames behind `verified` without checksums? That a frame does not verify says too little: an index that
+   * SQLite may not write, and passes over, may be of any time.
+   */
+  #lacks(verified: number, index: IndexHeader): boolean {
+    if (verified >= index.frames) return false;
     const log = fs.openSync(`${this.#path}-wal`, "r");
     try {
-      const head = new Uint8Array(WAL_HEADER_SIZE);
-      readFully(log, head, 0, WAL_HEADER_SIZE, 0);
-      const header = decodeWalHeader(head);
+      const bytes = new Uint8Array(WAL_HEADER_SIZE);
+      readFully(log, bytes, 0, WAL_HEADER_SIZE, 0);
+      const header = decodeWalHeader(bytes);
       // A mirror writes the next generation's header when the file holds all, and only then tells the index.
-      if (header && !sameSalts(header, { salt1, salt2 })) return false;
-      if (this.#isInUse) return true;
-      for (let frame = verified + 1; frame <= frames; frame++) {
-        const bytes = readFully(log, head, 0, FRAME_HEADER_SIZE, frameOffset(frame, pageSize));
-        if (bytes === FRAME_HEADER_SIZE && isUnsummed(head, 0)) return true;
+      if (header && !sameSalts(header, index)) return false;
+      for (let frame = verified + 1; frame <= index.frames; frame++) {
+        const at = frameOffset(frame, index.pageSize);
+        const read = readFully(log, bytes, 0, FRAME_HEADER_SIZE, at);
+        if (read === FRAME_HEADER_SIZE && isUnsummed(bytes, 0)) return true;
       }
       return false;
     } finally {
@@ -78,18 +74,6 @@ export class LiveLog {
 // --- internal ---
 
 type IndexHeader = Pick<SharedIndex, "salt1" | "salt2" | "pageSize" | "frames">;
-
-/** Null: it may not be written. */
-function openWritable(file: string): number | null {
-  try {
-    return fs.openSync(file, "r+");
-  } catch (error) {
-    if (NOT_WRITABLE.has((error as NodeJS.ErrnoException).code)) return null;
-    throw error;
-  }
-}
-
-const NOT_WRITABLE: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EROFS"]);
 
 function shortened(file: string, verified: number, frames: number): LockstepError {
   return new LockstepError(codes.VERIFY, {

@@ -7,13 +7,7 @@ import { originPosition } from "../../src/lineage/position.ts";
 import { Outbox } from "../../src/mirror/outbox.ts";
 import type { Piece } from "../../src/stream/writer.ts";
 import { walkFrames } from "../../src/wal/chain.ts";
-import {
-  decodeWalHeader,
-  FRAME_HEADER_SIZE,
-  frameOffset,
-  frameSize,
-  type WalHeader,
-} from "../../src/wal/format.ts";
+import { decodeWalHeader, frameOffset, frameSize, type WalHeader } from "../../src/wal/format.ts";
 import { scratch } from "../scratch.ts";
 import { damaged, someTransactions, writeLog } from "../support/logs.ts";
 import { seed } from "../support/seed.ts";
@@ -151,21 +145,6 @@ test("a log that is sent once more counts only as a whole", (t) => {
     assert.deepEqual(piece.base, base);
   }
   assert.deepEqual(outbox.position, position);
-});
-
-test("what SQLite committed without checksums does not go out, and is named", (t) => {
-  const made = madeLog(t);
-  const end = made.ends.at(-1) as number;
-  for (const frame of [1, end]) {
-    const log = Buffer.from(made.log);
-    const at = frameOffset(frame, PAGE);
-    log.fill(0, at + 8, at + FRAME_HEADER_SIZE);
-    const outbox = new Outbox(1 << 20, { position: originPosition(1), header: null, base: null });
-    const all = record({ ...made, log }, 1, end);
-    const unsummed = { code: "ERR_LOCKSTEP_PRIMARY_UNSUMMED" };
-    assert.throws(() => sent(outbox.add(all.record, all.window)), unsummed);
-    assert.equal(outbox.position.frame, frame - 1);
-  }
 });
 
 test("nothing that does not verify goes out", (t) => {

@@ -111,6 +111,29 @@ test("nor is it acknowledged where commits go on without a replica", (t) => {
   scene.life((later) => later.put());
 });
 
+test("whoever follows does not take its log's word for what a checkpoint put into the file", async (t) => {
+  const world = new World(t);
+  const theirs = new Program(t, world.primary);
+  await theirs.sql("CREATE TABLE other(x)");
+  await theirs.sql("INSERT INTO entry(writer, n, data) VALUES('theirs', 1, 'old')");
+  const follower = await replicate(world.primary, [world.replica]);
+  elsewhere(world.primary, ["INSERT INTO other VALUES(1)"]); // of another page, and it stays in the log
+  await follower.replication.durable();
+  elsewhere(world.primary, ["UPDATE entry SET data = 'torn'"]);
+  unsum(world.primary);
+  await assert.rejects(follower.ended, UNSUMMED);
+  const [row] = await theirs.sql("PRAGMA wal_checkpoint(PASSIVE)");
+  assert.equal(row?.["checkpointed"], row?.["log"], "the file has what the log lacks");
+  await theirs.kill();
+  await assert.rejects(replicate(world.primary, [world.replica]), {
+    code: "ERR_LOCKSTEP_DIVERGED",
+  });
+  await sync(world.primary, world.replica, { from: "primary" });
+  const next = await replicate(world.primary, [world.replica]);
+  await next.stop();
+  assertAtRest(world.primary, [world.replica]);
+});
+
 test("whoever follows says so, and is not in the way of the checkpoint that saves it", async (t) => {
   const world = new World(t);
   const theirs = new Program(t, world.primary);

@@ -17,7 +17,7 @@ test("each bug is told once, of the versions that have it", (t) => {
     warnOfVersion(version, "the driver");
     return [...told];
   };
-  for (const version of ["3.51.3", "3.50.7", "3.53.4", "3.100.0", "4.0.0"]) {
+  for (const version of ["3.51.3", "3.50.7", "3.50.8", "3.53.4", "3.100.0", "4.0.0"]) {
     assert.deepEqual(tells(version), [], version);
   }
   assert.deepEqual(tells("3.50.2"), ["LOCKSTEP_WAL_RESET_BUG"]);
