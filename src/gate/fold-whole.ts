@@ -1,7 +1,7 @@
 /** The primary's log is in its file, whole: folded here, or by others. */
 import { busy } from "../lineage/fold.ts";
 import type { Position } from "../lineage/position.ts";
-import { rewriteLog } from "../targets/file.ts";
+import { rewriteLog } from "../targets/log-file.ts";
 import { frameOffset } from "../wal/format.ts";
 import { leave } from "./leave.ts";
 import { LOCK_WAIT_MS, type Primary } from "./primary.ts";

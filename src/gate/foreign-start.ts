@@ -13,7 +13,7 @@ import type { Replication } from "../options.ts";
 import { sameSalts } from "../wal/format.ts";
 import type { Deputy } from "./deputy.ts";
 import { recordForeignFold } from "./fold-whole.ts";
-import { installLogs, recordLog } from "./logs.ts";
+import { installLogs, recordLog, renewLog } from "./logs.ts";
 import { membershipOf } from "./membership.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -63,7 +63,7 @@ export function prepareAmongWriters(
     primary.release();
   }
   // What is not in the file yet stays in the log, which may be written over with itself.
-  if (!primary.mayRestart) primary.rewriteLog(copy);
+  if (!primary.mayRestart) renewLog(primary, copy);
 }
 
 /** Holds the log; or, if all of it is in the file, puts that on record first, and lets it restart. */

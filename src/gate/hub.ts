@@ -223,14 +223,9 @@ export class Hub {
     if (!this.#failure) this.#checkpoint(() => this.#checkpointer.giveWay());
   }
 
-  /** Others may fold what their log does not prove: the next start compares pages. */
+  /** Of a primary that others write: its log does not prove what its file may come to hold. */
   distrustLog(): void {
-    const { sidecar } = this.#primary;
-    // durable: no log vouches for what a checkpoint put into the file besides
-    sidecar.update(
-      { generation: null, folded: null },
-      { history: sidecar.lacking([this.#gate.durable]) },
-    );
+    this.#primary.distrustLog(this.#gate.durable);
   }
 
   /** Attends to replicas that commits go on without. */

@@ -2,7 +2,8 @@
 import type { Decision } from "../lineage/decide.ts";
 import type { Copy } from "../lineage/describe.ts";
 import { type Position, samePosition } from "../lineage/position.ts";
-import { sameSalts } from "../wal/format.ts";
+import { cutLog, rewriteLog } from "../targets/log-file.ts";
+import { frameOffset, sameSalts } from "../wal/format.ts";
 import type { Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Primary } from "./primary.ts";
@@ -26,6 +27,19 @@ export function recordLog({ sidecar }: Primary, copy: Copy): void {
   const latest = [...begun, ...latestCommits(copy)];
   const history = latest.filter((p) => !recorded.some((q) => samePosition(p, q)));
   sidecar.update(begun.length > 0 ? { generation: { salt1, salt2, base } } : {}, { history });
+}
+
+/**
+ * Makes what the primary's log holds durable, even after a sync that failed before an unclean stop; and, while it stands
+ * still, that nothing is behind that. A log that others write is left as it is there.
+ */
+export function renewLog(primary: Primary, copy: Copy): void {
+  if (!copy.log || !copy.position) return;
+  const length = frameOffset(copy.position.frame + 1, copy.log.header.pageSize);
+  // durable: the log is written anew, primary
+  rewriteLog(primary.path, length);
+  // durable: nothing behind the log's end continues it, primary
+  if (!primary.foreign) cutLog(primary.log, length);
 }
 
 /** The positions of the last commits in a copy's log. */

@@ -27,14 +27,11 @@ import {
   checkpoint,
   closeShared,
   closeUnused,
-  cutLog,
-  growLog,
-  isTight,
   leadsTo,
   openGuard,
   openWriter,
-  rewriteLog,
 } from "../targets/file.ts";
+import { growLog, isTight } from "../targets/log-file.ts";
 import { frameOffset, sameSalts, sameSums } from "../wal/format.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
@@ -200,17 +197,11 @@ export class Primary {
     this.sidecar.amend({ folding, folded, streams, leftAt: later.at });
   }
 
-  /**
-   * Makes what the log holds durable, even after a sync that failed before an unclean stop; and, while the primary stands
-   * still, that nothing is behind it. Others' log is left as it is there.
-   */
-  rewriteLog(copy: Copy): void {
-    if (!copy.log || !copy.position) return;
-    const length = frameOffset(copy.position.frame + 1, copy.log.header.pageSize);
-    // durable: the log is written anew, primary
-    rewriteLog(this.path, length);
-    // durable: nothing behind the log's end continues it, primary
-    if (!this.foreign) cutLog(this.log, length);
+  /** Others may fold what their log does not prove: the next start compares pages. @param at what all copies hold */
+  distrustLog(at: Position): void {
+    const history = this.sidecar.lacking([at]);
+    // durable: no log vouches for what a checkpoint put into the file besides
+    this.sidecar.update({ generation: null, folded: null }, { history });
   }
 
   /** The wal-index's header as it was last read. */

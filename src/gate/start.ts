@@ -28,7 +28,7 @@ import { assertQuick, type HubOptions, nameAsFound, prepareAmongWriters } from "
 import type { Gate } from "./gate.ts";
 import { atRest } from "./glimpse.ts";
 import { forgetLeft, leave, leaveOthers, tellLeft } from "./leave.ts";
-import { installLogs, latestCommits, recordLog } from "./logs.ts";
+import { installLogs, latestCommits, recordLog, renewLog } from "./logs.ts";
 import { membershipOf } from "./membership.ts";
 import type { CopySums, Membership } from "./messages.ts";
 import type { Mirror } from "./mirror.ts";
@@ -301,7 +301,7 @@ function prepare(primary: Primary, seen: Copy, mirrors: readonly Mirror[]): void
     const work = mirrors.map((mirror) => ({ mirror, action: decideFor(copy, mirror).action }));
     const membership = membershipOf(primary, copy);
     recordLog(primary, copy);
-    primary.rewriteLog(copy);
+    renewLog(primary, copy);
     if (work.some(({ action }) => action.do === "copy" || action.do === "delta")) {
       leave(primary, copy); // durable: all commits of the log are kept, standing still
       primary.foldStandingStill(copy);

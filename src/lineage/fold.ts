@@ -5,7 +5,8 @@
 import fs from "node:fs";
 import { type Connection, type Driver, isBusy, READ } from "../driver.ts";
 import { codes, LockstepError } from "../errors.ts";
-import { checkpoint, closeUnused, openGuard, rewriteLog } from "../targets/file.ts";
+import { checkpoint, closeUnused, openGuard } from "../targets/file.ts";
+import { rewriteLog } from "../targets/log-file.ts";
 import { frameOffset } from "../wal/format.ts";
 import { stampFingerprint } from "./fingerprint.ts";
 import { keeperOf } from "./keeper.ts";

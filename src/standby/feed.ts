@@ -11,7 +11,8 @@ import type { Sidecar } from "../lineage/sidecar.ts";
 import { Delivery } from "../mirror/delivery.ts";
 import { replicaFailure } from "../mirror/failure.ts";
 import type { Piece } from "../stream/reading.ts";
-import { changed, FileTarget, rewriteLog } from "../targets/file.ts";
+import { changed, FileTarget } from "../targets/file.ts";
+import { rewriteLog } from "../targets/log-file.ts";
 import { frameOffset, frameSize, sameSalts, sameSums } from "../wal/format.ts";
 
 /** From how many bytes on its log is folded into the file. */

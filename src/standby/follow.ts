@@ -260,9 +260,8 @@ class Pace {
   readonly #from: number;
   readonly #options: FollowOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The stream's last message at the start. */
+  /** The stream's last message at the start; as it was last heard of, and at what time at the latest, by the monotonic clock. */
   readonly #goal: number;
-  /** The same as it was last heard of, and when that was asked for, or known at the latest, by the monotonic clock. */
   #end: number;
   #askedAt = performance.now();
   #isAsking = false;
@@ -346,8 +345,7 @@ class Pace {
       const { last } = await this.#log.ends();
       [this.#end, this.#askedAt] = [last, now];
     } catch (error) {
-      if (error instanceof InvariantError) throw error;
-      // What is wrong the reading itself says.
+      if (error instanceof InvariantError) throw error; // anything else the reading itself says
     }
     this.#isAsking = false;
     this.#tell();
