@@ -123,12 +123,10 @@ export class Archive implements StreamLog {
           await this.#readPurged();
           if (next < this.#purged) throw gone(this.name, `message ${next} was removed`);
           const { last } = await this.ends();
-          entry = await this.at(next); // it may have come by now, and others behind it
-          if (!entry && next < last) throw missingHere(this.#pathOf(next));
-          if (!entry && next > last && "to" in until) throw missingHere(this.#pathOf(next));
-          if (!entry && "live" in until) await this.#untilThere(next, until.live);
-          entry ??= await this.at(next);
-          if (!entry && "live" in until && until.live.aborted) return;
+          const mayCome = "live" in until && next >= last;
+          if (mayCome) await this.#untilThere(next, until.live);
+          entry = await this.at(next); // also of those before the end: it came, perhaps, and others behind it
+          if (!entry && mayCome && until.live.aborted) return;
           if (!entry) throw missingHere(this.#pathOf(next));
         }
         if ("live" in until && until.live.aborted) return;
