@@ -197,7 +197,10 @@ export class Primary {
     this.sidecar.amend({ folding, folded, streams, leftAt: later.at });
   }
 
-  /** Others may fold what their log does not prove: the next start compares pages. @param at what all copies hold */
+  /**
+   * Others may fold what their log does not prove: no start takes its word, and once it has begun anew pages are compared.
+   * @param at what all copies hold
+   */
   distrustLog(at: Position): void {
     const history = this.sidecar.lacking([at]);
     // durable: no log vouches for what a checkpoint put into the file besides

@@ -16,7 +16,7 @@ import { Log } from "../wal/image.ts";
 import { readFully } from "../wal/scan.ts";
 import { SharedIndex } from "../wal/shared-index.ts";
 
-export class LiveLog {
+export class LogInUse {
   readonly #path: string;
   readonly #fd: number;
   readonly #index: SharedIndex;

@@ -20,7 +20,7 @@ import { pathToFileURL } from "node:url";
 import { type Code, codes, LockstepError } from "../errors.ts";
 import { Image, Log } from "../wal/image.ts";
 import { naming } from "../wal/scan.ts";
-import { LiveLog } from "./live-log.ts";
+import { LogInUse } from "./log-in-use.ts";
 
 export class Snapshot {
   readonly path: string;
@@ -30,7 +30,7 @@ export class Snapshot {
   #kept: DatabaseSync | null = null;
   #log: Log | null = null;
   /** While it is held in WAL mode. */
-  #live: LiveLog | null = null;
+  #inUse: LogInUse | null = null;
   #fingerprint = "";
   #rebuilt: { readonly db: DatabaseSync; readonly directory: string } | null = null;
 
@@ -134,15 +134,15 @@ export class Snapshot {
     this.#kept?.close();
     this.#held?.close();
     this.#forget();
-    this.#live?.close();
+    this.#inUse?.close();
     fs.closeSync(this.#fd); // last: see above
   }
 
   #openLog(): Log | null {
     const log = `${this.path}-wal`;
     if (!this.#held || !fs.existsSync(log)) return Log.open(log);
-    this.#live ??= new LiveLog(this.path);
-    return this.#live.open();
+    this.#inUse ??= new LogInUse(this.path);
+    return this.#inUse.open();
   }
 
   #forget(): void {

@@ -88,9 +88,12 @@ const TERMINAL_MS = 1000;
 const LINES_MS = 10_000;
 
 function statusLine({ position, behind, lagMs, message }: FollowStatus): string {
-  const lag = behind === 0 ? "in step" : `${behind} messages behind`;
-  const shown = behind === null ? "the stream is silent: how far behind is not known" : lag;
-  return `${shown} · message ${message} · last commit here after ${lagMs} ms · ${position}`;
+  return `${standing(behind)} · message ${message} · last commit here after ${lagMs} ms · ${position}`;
+}
+
+function standing(behind: number | null): string {
+  if (behind === null) return "the stream is silent: how far behind is not known";
+  return behind === 0 ? "in step" : `${behind} messages behind`;
 }
 
 function seldom(io: Io, tell: (status: FollowStatus) => void): (status: FollowStatus) => void {
