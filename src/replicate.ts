@@ -317,6 +317,7 @@ async function leave(hub: Hub, deputy: Deputy, failure: unknown): Promise<void> 
     deputy.abandon();
     return;
   }
+  // durable, in this order: what others may fold is vouched for by no log
   hub.distrustLog();
   await deputy.end();
 }

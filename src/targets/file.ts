@@ -98,7 +98,8 @@ export class FileTarget implements Target {
   }
 
   cutBehind(end: LogState): void {
-    this.check(end); // what another program wrote is not ours to cut off
+    // durable: what another program wrote is not cut off
+    this.check(end);
     cutLog(this.#log, frameOffset(end.frames + 1, end.pageSize));
     this.#logSize = 0;
   }

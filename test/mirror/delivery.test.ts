@@ -14,7 +14,7 @@ import { originPosition } from "../../src/lineage/position.ts";
 import { Sidecar } from "../../src/lineage/sidecar.ts";
 import { Delivery } from "../../src/mirror/delivery.ts";
 import { FileTarget } from "../../src/targets/file.ts";
-import { WAL_HEADER_SIZE } from "../../src/wal/format.ts";
+import { frameOffset, WAL_HEADER_SIZE } from "../../src/wal/format.ts";
 import { scanLog } from "../../src/wal/scan.ts";
 import { scratch } from "../scratch.ts";
 import { elsewhere } from "../support/program.ts";
@@ -123,6 +123,24 @@ test("a generation begins over a log that is not folded: that is folded first", 
     scene.delivery.sync();
     assert.deepEqual(scene.rows(), { n: rows, bytes: rows * 20000 });
   }
+});
+
+test("a start cuts off what is behind the log's end, and nothing that another program wrote there", (t) => {
+  const scene = new Scene(t);
+  scene.commit();
+  scene.delivery.sync();
+  const log = `${scene.replica}-wal`;
+  const scan = scanLog(log);
+  const end = scan?.commits.at(-1);
+  assert.ok(scan && end);
+  const ours = { ...scan.header, frames: end.frame };
+  fs.appendFileSync(log, Buffer.alloc(5000));
+  scene.target.cutBehind(ours);
+  const whole = fs.readFileSync(log);
+  assert.equal(whole.length, frameOffset(end.frame + 1, scan.header.pageSize));
+  elsewhere(scene.replica, ["INSERT INTO t VALUES(1)"]);
+  assert.throws(() => scene.target.cutBehind(ours), { code: "ERR_LOCKSTEP_REPLICA_CHANGED" });
+  assert.ok(fs.statSync(log).size > whole.length);
 });
 
 test("another program cuts the log off before a generation's first frames are shown", (t) => {

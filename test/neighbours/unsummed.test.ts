@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { loadDriver } from "../../src/driver.ts";
+import { Deputy } from "../../src/gate/deputy.ts";
+import { readSidecar } from "../../src/lineage/unlocked.ts";
 import { replicate } from "../../src/replicate.ts";
 import { sync } from "../../src/sync.ts";
 import { verify } from "../../src/verify.ts";
@@ -121,7 +124,15 @@ test("whoever follows does not take its log's word for what a checkpoint put int
   await follower.replication.durable();
   elsewhere(world.primary, ["UPDATE entry SET data = 'torn'"]);
   unsum(world.primary);
+  const generations: unknown[] = [];
+  const { end } = Deputy.prototype;
+  t.mock.method(Deputy.prototype, "end", async function letGo(this: Deputy) {
+    const record = readSidecar(loadDriver("node:sqlite"), world.primary);
+    generations.push(record?.state.generation);
+    await end.call(this);
+  });
   await assert.rejects(follower.ended, UNSUMMED);
+  assert.deepEqual(generations, [null], "it is on record before anybody may fold");
   const [row] = await theirs.sql("PRAGMA wal_checkpoint(PASSIVE)");
   assert.equal(row?.["checkpointed"], row?.["log"], "the file has what the log lacks");
   await theirs.kill();
